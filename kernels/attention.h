@@ -14,6 +14,15 @@ typedef enum sf_reduce { SF_SUM, SF_MEAN, SF_MAX } sf_reduce;
 /* What begins at a token of the prompt. */
 enum sf_begins { SF_BEGINS_LINE = 1, SF_BEGINS_SENTENCE = 2, SF_BEGINS_CHAPTER = 4 };
 
+/* What rotation and what follows it made of queries beside turning them: a query at position p counts by · (1 + growth · ln(1 + ⌊(p + from) /
+ * every⌋)) fold, as YaRN, Ministral 3 and Llama 4 have it. */
+typedef struct sf_query_scale {
+    float by;        /* 0: 1 */
+    float growth;    /* 0: none, whatever `every` is */
+    int from, every;
+    bool learned;    /* it was scaled by a head's own numbers too, which are not told (adaptive-scalable entmax) */
+} sf_query_scale;
+
 typedef struct sf_attention {
     sf_backend *backend;
     int layer, layers;               /* this layer and their number */
@@ -37,6 +46,7 @@ typedef struct sf_attention {
                                         (-INFINITY: nothing; gated parts: not written); NULL: nobody asks */
     const float *frequency;          /* [D/2] backend memory: radians per position that rotary embedding turns each pair by;
                                         NULL: the model has none, or nobody knows; then no pattern may have a reach */
+    sf_query_scale scaled;           /* zeros: by nothing, or nobody knows */
     bool interleaved;                /* pairs are (2i, 2i + 1), not (i, i + D/2) */
     int rotated;                     /* latent attention: a key's row is its value too, but for so many numbers at its front (kv.*.v is
                                         kv.*.k). Outputs and means of values are of whole rows, and nobody asks for these numbers

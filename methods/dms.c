@@ -103,6 +103,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_dms = {
     .abi = SF_METHOD_ABI,
     .name = "dms",
+    .version = 1, /* 0: queries as YaRN had scaled them */
     .form = SF_FORM_EVICTING,
     .summary = "keys that a trained gate marks are evicted a window later",
     .paper = "Lancucki et al. 2025, Inference-Time Hyper-Scaling with KV Cache Compression, arXiv 2506.05345",

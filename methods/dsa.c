@@ -4,7 +4,7 @@
  *
  * As deepseek-ai/DeepSeek-V3.2-Exp 3b99a53 (inference/model.py, Indexer), with this: queries come from the layer's input, where that model
  * has a latent; in f32, where it has fp8 after a Hadamard transform, which changes no inner product but by rounding; w without the factor
- * heads^-½ · dim^-½, which changes no order. Turned are the first numbers of each head, in halves, as many as the model's own heads
+ * heads^-½ · dim^-½, which changes no order. Rotation scales nothing, be it YaRN's, as there and as in training. Turned are the first numbers of each head, in halves, as many as the model's own heads
  * turn. Nothing is forced: the own key is read if it scores high enough. A query with no more than k keys reads all of them. */
 #include "methods/method.h"
 
@@ -106,7 +106,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_dsa = {
     .abi = SF_METHOD_ABI,
     .name = "dsa",
-    .version = 1,
+    .version = 1, /* 0: without the cost of choosing */
     .form = SF_FORM_PAGES,
     .summary = "trained: the keys that an indexer of the layer's input scores highest, one choice for all heads",
     .paper = "DeepSeek-AI 2025, DeepSeek-V3.2-Exp",

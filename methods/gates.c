@@ -26,12 +26,24 @@ static void turn(const sf_attention *a, const float *cosine, const float *sine, 
         }
 }
 
+/* How much larger the query of row i is than the projection that it was. */
+static float grown(const sf_attention *a, int i)
+{
+    const sf_query_scale *s = &a->scaled;
+    const float by = s->by != 0 ? s->by : 1;
+    if (s->growth == 0) return by;
+    return by * (1 + s->growth * logf(1 + floorf((float)(a->keys - a->queries + i + s->from) / (float)s->every)));
+}
+
 void sf_query_gates(sf_attention *a, sf_tensor weight, float *out)
 {
     const int64_t rows = a->queries, dim = a->head_dim, half = dim / 2, group = a->heads / a->kv_heads;
     if (!a->status && a->rotated)
         a->status = sf_fail(SF_UNSUPPORTED, "gates of queries: latent attention has other queries than they were trained on");
     if (!a->status && !a->frequency) a->status = sf_fail(SF_UNSUPPORTED, "gates of queries need rotary positions");
+    if (!a->status && a->scaled.learned)
+        a->status = sf_fail(SF_UNSUPPORTED, "gates of queries: the model scales queries by numbers of its own (adaptive-scalable entmax), which gates "
+                            "were not trained to see");
     if (a->status) return;
     float *host = malloc((size_t)(2 * rows * half + rows * dim + half + a->kv_heads * dim + 1) * sizeof *host);
     if (!host) {
@@ -49,6 +61,7 @@ void sf_query_gates(sf_attention *a, sf_tensor weight, float *out)
         sf_write(a, product, turned);
         sf_multiply(a, product, (sf_tensor){(float *)q.data + g * group * rows * dim, SF_F32, 2, {rows, dim}});
         sf_read(a, sf_block_sums(a, (sf_tensor){product.data, SF_F32, 2, {1, rows * dim}}, (int)dim), out + g * rows);
+        for (int i = 0; i < rows && !a->status; i++) out[g * rows + i] /= grown(a, i);
     }
     free(host);
 }

@@ -6,8 +6,9 @@
 
 /* Of each row: <weight[g], q>, q being the query of the first head of kv head g's group as it was before rotary embedding turned it.
  * weight [G, D] f32, as sf_weight() gives it; out [G, T] host memory, not filled after a failure. Multiplied and added up in fp32 in an
- * order that hangs on the row alone. A model whose rotation also scales (YaRN) has its queries scaled here too. Errors: latent
- * attention, no rotary positions. */
+ * order that hangs on the row alone. What a model scales queries by when it turns them or by their position (YaRN; a->scaled) is taken
+ * off again: gates were trained on queries without. Errors: latent attention, no rotary positions, queries that are scaled by what
+ * the model learned. */
 void sf_query_gates(sf_attention *a, sf_tensor weight, float *out);
 
 /* Of the keys from `first` on, the queries must be here too, which say what becomes of them: else an error by a->status, and false. */

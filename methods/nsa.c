@@ -121,7 +121,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_nsa = {
     .abi = SF_METHOD_ABI,
     .name = "nsa",
-    .version = 1,
+    .version = 1, /* 0: without the cost of choosing */
     .form = SF_FORM_BLOCKS,
     .summary = "trained: means of blocks, chosen blocks and the latest keys, each attended to and added up by gates",
     .paper = "Yuan et al. 2025, Native Sparse Attention, arXiv 2502.11089",

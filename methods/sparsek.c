@@ -163,6 +163,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_sparsek = {
     .abi = SF_METHOD_ABI,
     .name = "sparsek",
+    .version = 1, /* 0: queries as YaRN had scaled them */
     .form = SF_FORM_EVICTING,
     .summary = "the latest keys, and those before them that a trained score ranks highest",
     .paper = "Lou et al. 2024, SPARSEK Attention, arXiv 2406.16747",

@@ -8,6 +8,7 @@
 #include "harness/model/cost.h"
 #include "harness/model/side.h"
 #include "harness/model/weights.h"
+#include "methods/gates.h"
 
 enum { PROMPT = 90, WIDTH = 32, DIM = 8 };
 
@@ -100,6 +101,84 @@ static void the_input_is_what_keys_are_made_of(void **state)
             if (!(seen.worst <= 1e-5)) fail_msg("shape %d, chunk %d: rows are %g apart", which, chunk, seen.worst);
             close_world(&w);
         }
+}
+
+/* ---- gates of queries ---------------------------------------------------------------------------------------------- */
+
+/* As they were trained: linear in the projection, whatever rotation and position make of it later. Against the product in double. */
+static void hold_gates_against_projections(sf_attention *a)
+{
+    const sf_tensor *w = &seen.model->weights.layer[a->layer].q;
+    const int group = a->heads / a->kv_heads;
+    static float weight[HEADS * DIM * WIDTH], gate[2 * MOST_TOKENS];
+    float of_gate[2 * DIM];
+    seen.hooks++;
+    if (!a->hidden || a->width != WIDTH) {
+        seen.missing++;
+        return;
+    }
+    for (int i = 0; i < 2 * DIM; i++) of_gate[i] = (float)(i * 7 % 11) / 4 - 1;
+    sf_to_f32(w->dtype, w->data, weight, sf_elements(w));
+    sf_query_gates(a, (sf_tensor){of_gate, SF_F32, 2, {a->kv_heads, DIM}}, gate);
+    for (int g = 0; g < a->kv_heads && !a->status; g++)
+        for (int i = 0; i < a->queries; i++, seen.rows++) {
+            const float *x = (const float *)a->hidden + i * WIDTH;
+            double sum = 0;
+            for (int d = 0; d < DIM; d++)
+                for (int c = 0; c < WIDTH; c++) sum += (double)of_gate[g * DIM + d] * (double)weight[(g * group * DIM + d) * WIDTH + c] * (double)x[c];
+            const double apart = fabs(sum - (double)gate[g * a->queries + i]);
+            if (!(apart <= seen.worst)) seen.worst = apart;
+        }
+}
+
+static sf_status gated_prefill(sf_attention *a, const void *params, sf_pattern *out)
+{
+    (void)params;
+    hold_gates_against_projections(a);
+    return sf_dense(a, out);
+}
+
+static sf_status gated_decode(sf_attention *a, const void *params, sf_state *state, sf_pattern *out)
+{
+    (void)state;
+    return gated_prefill(a, params, out);
+}
+
+static void gates_see_queries_as_in_training(void **state)
+{
+    (void)state;
+    static const sf_method gated = {.abi = SF_METHOD_ABI, .name = "gated", .summary = "looks", .prefill = gated_prefill, .decode = gated_decode, .hidden = true};
+    static const sf_rope_config yarn = {.scaling = SF_ROPE_YARN, .theta = 10000, .factor = 4, .original_positions = 32, .beta_fast = 32, .beta_slow = 1};
+    enum { PLAIN, YARN, STRONG, BY_RULE, LONG, GROWING, STILL, CASES };
+    for (int i = 0; i < 2 * CASES; i++) {
+        sf_model_config c = shape(i / 2 == STILL ? CHUNKS : i % 2 ? GGML : LLAMA);
+        world w;
+        result r;
+        switch (i / 2) {
+        case YARN: c.rope = yarn; break;                                   /* 0.1 ln 4 + 1 fold */
+        case STRONG: c.rope = yarn, c.rope.attention_factor = 3; break;
+        case BY_RULE: c.rope = yarn, c.rope.factor = 0; break;             /* by the longest sequence */
+        case LONG:
+            c.rope = yarn, c.rope.scaling = SF_ROPE_LONG, c.rope.attention_factor = 1.5;
+            for (int j = 0; j < SF_LONG_PAIRS; j++) c.rope.longer[0][j] = c.rope.longer[1][j] = (float)(1 + j);
+            break;
+        case GROWING: c.rope = yarn, c.query_growth = 0.5f; break;
+        }
+        c.rope_local = c.rope;
+        w.model = random_model(&c);
+        open_engine(&w, i % 2 ? "cpu" : "reference", 1, MOST_TOKENS);
+        set_arms(1, (arm[]){{NULL, NULL}}, &r);
+        set_result(&r, &gated, &gated);
+        memset(&seen, 0, sizeof seen);
+        seen.model = w.model;
+        run(w.engine, PROMPT, 3, 1, &r);
+        int full = 0;
+        for (int l = 0; l < LAYERS; l++) full += sf_layer_full(&c, l);
+        assert_int_equal(seen.missing, 0);
+        assert_int_equal(seen.rows, full * c.kv_heads * (PROMPT + r.lane.outputs - 1 + r.lane.stopped));
+        if (!(seen.worst <= 2e-5)) fail_msg("case %d on %s: gates are %g apart", i / 2, w.backend.ops->name, seen.worst);
+        close_world(&w);
+    }
 }
 
 static void nobody_asks(void **state)
@@ -418,7 +497,7 @@ int main(void)
     if (folder_make(folder) != 0) return 1;
     snprintf(weights, sizeof weights, "%s/own.safetensors", folder);
     write_weights(weights, sizeof OWN / sizeof *OWN, OWN);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_input_is_what_keys_are_made_of), cmocka_unit_test(nobody_asks),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_input_is_what_keys_are_made_of), cmocka_unit_test(gates_see_queries_as_in_training), cmocka_unit_test(nobody_asks),
                                        cmocka_unit_test(a_block_is_looked_at_once_it_is_over), cmocka_unit_test(alone_in_company_and_counted), cmocka_unit_test(decode_is_prefill),
                                        cmocka_unit_test(costs_what_it_says), cmocka_unit_test(cost_of_a_run), cmocka_unit_test(refused)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

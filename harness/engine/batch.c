@@ -487,6 +487,7 @@ sf_attention sf_batch_attention(const sf_batch *batch, int layer, int queries, c
                           .alpha = c->entmax_alpha,
                           .q = q,
                           .frequency = batch->model ? sf_transformer_frequency(batch->model, layer) : NULL,
+                          .scaled = batch->model ? sf_transformer_query_scale(batch->model, layer) : (sf_query_scale){0},
                           .interleaved = c->rope_interleaved,
                           .kv = {.prompt = prompt, .tail = tail, .dtype = batch->backend->activation}};
 }

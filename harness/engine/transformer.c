@@ -193,6 +193,7 @@ static sf_status open_rotation(sf_backend *b, const sf_model_config *c, const sf
     float *cosine = host, *sine = host + bytes / sizeof(float), *frequency = sine + bytes / sizeof(float);
     sf_rope_frequencies(rope, rotary, max_tokens, frequency, &scale); /* pairs that are not rotated: frequency 0 */
     sf_rope_table(frequency, scale, rotary, max_tokens, cosine, sine);
+    out->scale = scale;
     sf_status status = upload_new(b, cosine, bytes, &out->cosine);
     if (status == SF_OK) status = upload_new(b, sine, bytes, &out->sine);
     /* Halves of a part of the head are no pairs of the whole one. */
@@ -490,6 +491,17 @@ const float *sf_transformer_frequency(const sf_transformer *t, int layer)
     const sf_positions *p = &t->positions;
     if (t->config->unrotated[layer]) return p->still;
     return sf_layer_slides(t->config, layer) ? p->local.frequency : p->global.frequency;
+}
+
+sf_query_scale sf_transformer_query_scale(const sf_transformer *t, int layer)
+{
+    const sf_model_config *c = t->config;
+    const sf_positions *p = &t->positions;
+    if (c->unrotated[layer]) return (sf_query_scale){.growth = c->still_growth, .from = 1, .every = c->still_positions, .learned = c->query_scales};
+    return (sf_query_scale){.by = sf_layer_slides(c, layer) ? p->local.scale : p->global.scale,
+                            .growth = c->query_growth,
+                            .every = c->rope.original_positions,
+                            .learned = c->query_scales};
 }
 
 static sf_status embed(const sf_transformer *t, const int32_t *token, int64_t rows, float *hidden, sf_workspace *work)

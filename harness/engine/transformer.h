@@ -35,6 +35,7 @@ typedef struct sf_rotation {
     float *cosine, *sine;   /* [max_tokens, R/2] backend memory; R: sf_rotary_dim() */
     float *query_cosine, *query_sine; /* of queries, where they grow with their position; else those above */
     float *frequency;       /* [D/2] likewise: what they turn by a position; NULL: pairs lie otherwise than in whole heads */
+    float scale;            /* that cosines and sines are multiplied by */
 } sf_rotation;
 
 /* What depends on the longest sequence. */
@@ -98,6 +99,9 @@ sf_status sf_workspace_open(const sf_model_config *config, sf_dtype activation, 
 
 /* The frequencies (sf_attention) of a layer. */
 const float *sf_transformer_frequency(const sf_transformer *t, int layer);
+
+/* What makes queries of a layer larger than the projections that they are (sf_attention). */
+sf_query_scale sf_transformer_query_scale(const sf_transformer *t, int layer);
 
 /* hidden [rows, d] = the tokens' embeddings. token [rows] backend memory. And then, of the same rows, layered [rows, layers, P] = those for
  * each layer, where the model has some. */
