@@ -24,8 +24,7 @@ struct params {
 static const sf_param PARAMS[] = {
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window),
      .low = 1, .high = 1 << 24, .initial = 256, .doc = "tokens that a key outlives its own by, if it is to go"},
-    {.name = "weights", .type = SF_STRING, .offset = offsetof(struct params, weights), .file = true,
-     .doc = "safetensors file of the gates"},
+    SF_SIDE_FILE(struct params, weights, "the gates"),
     {0},
 };
 
@@ -58,18 +57,10 @@ static sf_lists decided_to_stay(sf_attention *a, int first)
     return stay;
 }
 
-/* The latest keys, and of all others those that stay. */
-static sf_status read(sf_attention *a, const struct params *p, sf_lists stay, sf_pattern *out)
+static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
-    sf_band band[SF_BANDS_A_HEAD * a->kv_heads];
-    for (int g = 0; g < a->kv_heads; g++) {
-        band[2 * g] = (sf_band){.far = p->window + 1, .step = 1};
-        band[2 * g + 1] = (sf_band){0};
-    }
-    return sf_bands(a, out, a->kv_heads, band, stay, (sf_lists){0});
+    return sf_latest_and(a, ((const struct params *)params)->window + 1, decided_to_stay(a, 0), out);
 }
-
-static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out) { return read(a, params, decided_to_stay(a, 0), out); }
 
 static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
 {
@@ -89,15 +80,7 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
 
 static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)
 {
-    return read(a, params, sf_living(a, s->tensor[KEPT]), out);
-}
-
-/* Decode: the query is read, not the cache. */
-static sf_estimate estimate(const sf_extent *e, const void *params)
-{
-    (void)params;
-    const double flops = e->phase == SF_PREFILL ? sf_query_gates_flops(e, e->tokens) : 0;
-    return (sf_estimate){.paper = flops, .exact = flops};
+    return sf_latest_and(a, ((const struct params *)params)->window + 1, sf_living(a, s->tensor[KEPT]), out);
 }
 
 const sf_method sf_dms = {
@@ -110,7 +93,7 @@ const sf_method sf_dms = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .weights = WEIGHTS,
-    .estimate = estimate,
+    .estimate = sf_query_gates_estimate,
     .prefill = prefill,
     .state = state,
     .observe = observe,

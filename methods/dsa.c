@@ -20,8 +20,7 @@ static const sf_param PARAMS[] = {
      .low = 1, .high = 1024, .initial = 64, .doc = "of the indexer"},
     {.name = "index_dim", .type = SF_INT, .offset = offsetof(struct params, dim),
      .low = 2, .high = 1024, .initial = 128, .doc = "numbers of each of its heads"},
-    {.name = "weights", .type = SF_STRING, .offset = offsetof(struct params, weights), .file = true,
-     .doc = "safetensors file of the indexer"},
+    SF_SIDE_FILE(struct params, weights, "the indexer"),
     {0},
 };
 

@@ -73,5 +73,20 @@ bool sf_gates_are_here(sf_attention *a, int first)
     return !a->status;
 }
 
-/* Queries as floats; a product and a sum for each number of a group's first. */
-double sf_query_gates_flops(const sf_extent *e, double rows) { return rows * e->head_dim * (e->heads + 2.0 * e->kv_heads); }
+/* Prefill: queries as floats; a product and a sum for each number of a group's first. Decode: the query is read, not the cache. */
+sf_estimate sf_query_gates_estimate(const sf_extent *e, const void *params)
+{
+    (void)params;
+    const double flops = e->phase == SF_PREFILL ? (double)e->tokens * e->head_dim * (e->heads + 2.0 * e->kv_heads) : 0;
+    return (sf_estimate){.paper = flops, .exact = flops};
+}
+
+sf_status sf_latest_and(sf_attention *a, int latest, sf_lists columns, sf_pattern *out)
+{
+    sf_band band[SF_BANDS_A_HEAD * a->kv_heads];
+    for (int g = 0; g < a->kv_heads; g++) {
+        band[SF_BANDS_A_HEAD * g] = (sf_band){.far = latest, .step = 1};
+        band[SF_BANDS_A_HEAD * g + 1] = (sf_band){0};
+    }
+    return sf_bands(a, out, a->kv_heads, band, columns, (sf_lists){0});
+}

@@ -14,7 +14,10 @@ void sf_query_gates(sf_attention *a, sf_tensor weight, float *out);
 /* Of the keys from `first` on, the queries must be here too, which say what becomes of them: else an error by a->status, and false. */
 bool sf_gates_are_here(sf_attention *a, int first);
 
-/* FLOPs of it for so many rows, as the meter counts them. */
-double sf_query_gates_flops(const sf_extent *extent, double rows);
+/* The hook of methods that choose by these gates and no other work that is metered. */
+sf_estimate sf_query_gates_estimate(const sf_extent *extent, const void *params);
+
+/* The pattern of the `latest` keys of each row, its own included, and of columns, a list for each kv head or {0}. */
+sf_status sf_latest_and(sf_attention *a, int latest, sf_lists columns, sf_pattern *out);
 
 #endif

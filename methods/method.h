@@ -87,6 +87,10 @@ typedef struct sf_side_weight {
     const char *by[2]; /* names of parameters; NULL where there are fewer */
 } sf_side_weight;
 
+/* The row of that parameter, `field` of the parameter struct. */
+#define SF_SIDE_FILE(params, field, of) \
+    {.name = "weights", .type = SF_STRING, .offset = offsetof(params, field), .file = true, .doc = "safetensors file of " of}
+
 /* State of one lane at one layer. The core allocates (zeroed), frees, and never shares it between samples. */
 typedef struct sf_state {
     sf_tensor tensor[SF_STATE_TENSORS]; /* backend memory; state() fills dtype, rank and dim, the core fills data */

@@ -23,8 +23,7 @@ static const sf_param PARAMS[] = {
      .low = 1, .high = 4096, .initial = 64, .doc = "keys per block"},
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window),
      .low = 1, .high = 1 << 20, .initial = 512, .doc = "latest keys, the query's own included"},
-    {.name = "weights", .type = SF_STRING, .offset = offsetof(struct params, weights), .file = true,
-     .doc = "safetensors file of the gates"},
+    SF_SIDE_FILE(struct params, weights, "the gates"),
     {0},
 };
 

@@ -25,8 +25,7 @@ static const sf_param PARAMS[] = {
      .low = 0, .high = 1 << 24, .initial = 256, .doc = "keys before the window that are read, those with the highest scores"},
     {.name = "window", .type = SF_INT, .offset = offsetof(struct params, window), .budget = true,
      .low = 1, .high = 1 << 24, .initial = 256, .doc = "latest keys that are read, the query's own included"},
-    {.name = "weights", .type = SF_STRING, .offset = offsetof(struct params, weights), .file = true,
-     .doc = "safetensors file of the scores"},
+    SF_SIDE_FILE(struct params, weights, "the scores"),
     {0},
 };
 
@@ -89,23 +88,13 @@ static sf_lists best_keys(sf_attention *a, const struct params *p)
     return lists;
 }
 
-static sf_status latest_and(sf_attention *a, const struct params *p, sf_lists columns, sf_pattern *out)
-{
-    sf_band band[SF_BANDS_A_HEAD * a->kv_heads];
-    for (int g = 0; g < a->kv_heads; g++) {
-        band[2 * g] = (sf_band){.far = p->window, .step = 1};
-        band[2 * g + 1] = (sf_band){0};
-    }
-    return sf_bands(a, out, a->kv_heads, band, columns, (sf_lists){0});
-}
-
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
     if (!sf_gates_are_here(a, 0)) return a->status;
-    if (p->k == 0 || p->window >= a->keys) return latest_and(a, p, (sf_lists){0}, out);
+    if (p->k == 0 || p->window >= a->keys) return sf_latest_and(a, p->window, (sf_lists){0}, out);
     sf_pattern part[2];
-    latest_and(a, p, (sf_lists){0}, &part[0]);
+    sf_latest_and(a, p->window, (sf_lists){0}, &part[0]);
     sf_blocks(a, &part[1], a->kv_heads, 1, 1, best_keys(a, p));
     part[1].empty = true; /* the first rows see their window alone */
     return sf_parts(a, out, false, 2, part);
@@ -138,7 +127,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     const struct params *p = params;
     sf_tensor score = sf_copy(a, s->tensor[SCORE]);
     sf_exclude(a, score, a->keys > p->window ? a->keys - p->window : 0, score.dim[1]);
-    return latest_and(a, p, sf_top(a, score, p->k), out);
+    return sf_latest_and(a, p->window, sf_top(a, score, p->k), out);
 }
 
 static sf_status fit(const sf_extent *e, double sparsity, void *params)
@@ -152,14 +141,6 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Decode: the query is read, not the cache. */
-static sf_estimate estimate(const sf_extent *e, const void *params)
-{
-    (void)params;
-    const double flops = e->phase == SF_PREFILL ? sf_query_gates_flops(e, e->tokens) : 0;
-    return (sf_estimate){.paper = flops, .exact = flops};
-}
-
 const sf_method sf_sparsek = {
     .abi = SF_METHOD_ABI,
     .name = "sparsek",
@@ -171,7 +152,7 @@ const sf_method sf_sparsek = {
     .params_size = sizeof(struct params),
     .weights = WEIGHTS,
     .fit = fit,
-    .estimate = estimate,
+    .estimate = sf_query_gates_estimate,
     .prefill = prefill,
     .state = state,
     .observe = observe,

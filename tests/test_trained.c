@@ -489,6 +489,11 @@ static void refused(void **state)
     sf_hidden_products(&a, (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {2, 4}});
     assert_int_equal(a.status, SF_UNSUPPORTED);
     assert_non_null(strstr(sf_error(), "says so (`hidden`)"));
+
+    float frequency[1] = {0}, gate[1]; /* queries that are no longer what gates were trained on */
+    sf_query_gates(&(sf_attention){.queries = 1, .heads = 1, .kv_heads = 1, .head_dim = 2, .frequency = frequency, .scaled = {.learned = true}},
+                   (sf_tensor){.dtype = SF_F32, .rank = 2, .dim = {1, 2}}, gate);
+    assert_non_null(strstr(sf_error(), "numbers of its own (adaptive-scalable entmax)"));
 }
 
 int main(void)

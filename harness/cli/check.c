@@ -109,7 +109,7 @@ int sf_cmd_check(int argc, char **argv)
                                      "counted, the same result on every backend and thread count, with heads split over ranks, "
                                      "and more. Certifies a "
                                      "task: same seed, same sample, lengths met, its own answer scores 1, an empty one 0, "
-                                     "any bytes are an answer. `all`: every method, `tasks`: every task.\v"
+                                     "any bytes are an answer. `all`: every method, those named at last that the device does not run; `tasks`: every task.\v"
                                      "Example:\n  frontier check quest\n  frontier check ./sink_window.so\n"
                                      "  frontier check niah",
                                      NULL, NULL, NULL};

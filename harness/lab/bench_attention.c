@@ -113,7 +113,7 @@ static void print_row(struct bench *x, const char *name, const sf_timing *choosi
 static double bytes_counted(const sf_meter *m, sf_phase phase)
 {
     const sf_count *c = &m->at[phase][SF_ESTIMATION];
-    return (double)(c->cache_bytes + c->other_bytes);
+    return (double)(c->weight_bytes + c->cache_bytes + c->other_bytes);
 }
 
 static sf_status measure(struct bench *x, const char *name, struct growths *growth)

@@ -45,8 +45,12 @@ static sf_status open_lanes(struct generation *g)
     SF_TRY(open_lane(g, NULL));
     for (int i = 0; sf_methods[i] && g->lanes < MOST_LANES; i++) {
         const sf_method *m = sf_methods[i];
-        if (m->weights && !g->args->methods.n) continue; /* none are known of the model */
-        if ((m->decode || m->compress) && m->fit && sf_bench_wants(&g->args->methods, m->name)) SF_TRY(open_lane(g, m));
+        if (!(m->decode || m->compress) || !sf_bench_wants(&g->args->methods, m->name)) continue;
+        const char *why = !m->fit      ? "it maps no target sparsity"
+                          : m->weights ? "it was trained, and what for this model is not known here"
+                                       : NULL;
+        if (why) fprintf(stderr, "frontier: %s: not run, as %s\n", m->name, why);
+        else SF_TRY(open_lane(g, m));
     }
     g->token = malloc((size_t)g->tokens * sizeof *g->token);
     if (!g->token) return sf_fail(SF_NO_MEMORY, "no memory for %d tokens", g->tokens);

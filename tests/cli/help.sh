@@ -43,9 +43,14 @@ if "$FRONTIER" list models no-such >/dev/null 2>&1; then fail "a model that is n
 if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown model"; fi
 "$FRONTIER" bench --tokens 256 --repeat 1 --csv | grep -qE '^decode,quest(,[-0-9.e+]+){19}$' || fail "bench --csv"
 "$FRONTIER" bench estimate --tokens 128,192,256 --method quest --repeat 1 --csv | grep -qE '^growth,decode,quest,' || fail "bench estimate"
+"$FRONTIER" bench --tokens 96 --method nsa --method dsa --method dms --repeat 1 --csv >"$T/out" 2>&1 || fail "bench of trained methods: $(cat "$T/out")"
+[ "$(grep -cE '^(prefill|decode),(nsa|dsa),' "$T/out")" = 4 ] && grep -q '^frontier: dms, decode: not timed, as it maps no target sparsity' "$T/out" ||
+    fail "bench of trained methods: $(cat "$T/out")"
+refused "unknown method 'quets'" "$FRONTIER" bench --method quets
 "$FRONTIER" bench linear --rows 1,5 --shape 64x48 --dtype Q4_1 --repeat 1 --csv | grep -qE '^Q4_1(,[-0-9.e+]+){13}$' || fail "bench linear"
 "$FRONTIER" bench memory -M models/frontier-mini/s -n 64 -o 2 --csv >"$T/out" 2>&1 && grep -q '^1,h2o,' "$T/out" || fail "bench memory: $(cat "$T/out")"
-if grep -q sparsek "$T/out"; then fail "bench memory takes a method whose weights it does not have"; fi
+grep -q "^frontier: sparsek: not run, as it was trained" "$T/out" || fail "bench memory does not say what it leaves out: $(cat "$T/out")"
+if grep -q '^[0-9]*,sparsek' "$T/out"; then fail "bench memory takes a method whose weights it does not have"; fi
 # Where a cluster binds threads to cores, the program that starts itself anew still has all of them.
 threads() { env -u GOMP_SPINCOUNT -u OMP_WAIT_POLICY "$@" "$FRONTIER" bench linear --rows 1 --shape 64x48 --dtype Q4_1 --repeat 1 --csv | tail -n 1 | cut -d, -f2; }
 [ "$(threads)" = "$(threads OMP_PROC_BIND=true)" ] || fail "OMP_PROC_BIND: $(threads OMP_PROC_BIND=true) threads instead of $(threads)"

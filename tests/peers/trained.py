@@ -1,11 +1,12 @@
 """Kinds of attention that the recipe of frontier-mini trains, and what Frontier makes of the trained models.
 
-    python tests/peers/trained.py build [KIND[=random] ...]
+    python tests/peers/trained.py build [KIND[=random|=yarn] ...]
     python tests/peers/trained.py build PROMPTS.h5 KIND=FOLDER ...    what a training left; prompts from `frontier tasks export`
 
 Of each kind (models/frontier-mini/recipe/kinds) without a folder: a decoder of four layers learns the warm-up, in PyTorch on the CPU, is
 stopped, goes on from what it saved, and its loss falls; =random: takes two steps, and its weights are drawn anew, so large that attention
-decides. Then on cpu and reference, of 20 prompts: logits by `build/tests/test_families
+decides; =yarn: the same, and then turns as transformers' YaRN does, which scales queries and keys: what was trained to read
+queries, or the layer's input, reads it as it did before. Then on cpu and reference, of 20 prompts: logits by `build/tests/test_families
 logits` against the recipe's own model, <= 1e-4 of the norm in every row, or, of softmax's and entmax's kinds, where rows are so ill-conditioned that
 fp32 cannot say more, no further from that model in double than its own fp32 is (no_further()); greedy tokens are the likeliest by that model, and by our own prefill of
 them; pairs, FLOPs and bytes of prefill and decode are those of a walk over all pairs (which keys weigh of an entmax model: by bisection
@@ -28,6 +29,8 @@ import h5py
 import numpy as np
 import torch
 import torch.nn.functional as F
+from transformers import AutoConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 HERE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HERE / "models/frontier-mini/recipe"))
@@ -97,6 +100,23 @@ def drawn(kind, folder):
     mini.save_checkpoint(trainer.net, folder)
     mini.load_checkpoint(trainer.net, folder)  # rounded to bf16, as the folder is
     return trainer.net.float().eval(), bool(np.isfinite(losses).all())
+
+
+def stretched(net, folder):
+    """The model of the folder and this one turn by YaRN from here on; frequencies and scale are transformers'."""
+    scaling = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 128}  # 0.1 ln 8 + 1 fold
+    path = pathlib.Path(folder) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rope_scaling": scaling, "max_position_embeddings": 1024}))
+    inverse, scale = ROPE_INIT_FUNCTIONS["yarn"](AutoConfig.from_pretrained(folder), "cpu")
+
+    def forward(ids):
+        angle = torch.outer(torch.arange(ids.shape[1]).float(), inverse)
+        x = net.embed_tokens(ids)
+        for layer in net.layers:
+            x = layer(x, angle.cos() * scale, angle.sin() * scale)
+        return net.norm(x)
+
+    net.forward = forward
 
 
 def attend(choosing, self, x, q, k, v):
@@ -322,11 +342,13 @@ def main():
     good = True
     for item in asked or [kind for kind in kinds.KINDS if kind != "dsa_warm"]:  # which reads as softmax does
         kind, _, path = item.partition("=")
-        if path and path != "random" and kind in METHODS:
+        if path and path not in ("random", "yarn") and kind in METHODS:
             raise SystemExit(f"{item}: {kind} is held in miniature alone, with METHODS' numbers")
         with tempfile.TemporaryDirectory() as folder:
-            net, fell = drawn(kind, folder) if path == "random" else (given(kind, path, folder), True) if path else trained(kind, folder)
+            net, fell = drawn(kind, folder) if path in ("random", "yarn") else (given(kind, path, folder), True) if path else trained(kind, folder)
             good &= fell
+            if path == "yarn":
+                stretched(net, folder)
             good &= compare(kind, net, folder, build, prompts)
     raise SystemExit(0 if good else 1)
 
