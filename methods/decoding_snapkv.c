@@ -5,6 +5,7 @@
  * that are left as if they were neighbours, without the window's; this over neighbours in the text, the window's among them
  * (as snapkv does), of which the gone weigh nothing. Between two cuts the cache grows by `every` keys. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 struct params {
     sf_living_budget budget;
@@ -32,9 +33,16 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
     return SF_OK;
 }
 
+/* Latest keys that a cut leaves, where there are as many. */
+static int local_of(const sf_attention *a, const struct params *p)
+{
+    int most = sf_living_most(a, &p->budget);
+    return p->window < most / 2 ? p->window : most / 2;
+}
+
 static void cut(sf_attention *a, const struct params *p, sf_state *s)
 {
-    int before = a->keys - 1, most = sf_living_most(a, &p->budget), local = p->window < most / 2 ? p->window : most / 2;
+    int before = a->keys - 1, most = sf_living_most(a, &p->budget), local = local_of(a, p);
     sf_tensor rank = sf_copy(a, s->tensor[ALIVE]);
     sf_add(a, rank, 1, sf_pool(a, s->tensor[SEEN], p->kernel, p->pooling == 1 ? SF_MAX : SF_MEAN));
     sf_force(a, rank, before > local ? before - local : 0, before);
@@ -69,6 +77,33 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
+/* The probe; of a step, a cut where one is due, and among the last `window` before the next one the probabilities of what lives. */
+static sf_estimate of_step(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    const int keys = e->tokens, kv = e->kv_heads, room = sf_toll_room(e), since = e->step > 0 ? (e->step - 1) % p->budget.every : 0;
+    sf_toll t;
+    sf_toll_open(&t, e);
+    if (e->phase == SF_PREFILL) sf_toll_probe(&t, p->window);
+    if (e->phase == SF_DECODE) {
+        if (since == 0) {
+            const int local = local_of(&t.a, p);
+            sf_toll_pool(&t, kv, room, p->kernel), sf_toll_add(&t, kv, room), sf_toll_fill(&t, kv, local < keys - 1 ? local : keys - 1);
+            sf_toll_top(&t, kv, room), sf_toll_fill(&t, kv, room), sf_toll_fill(&t, kv, room);
+        }
+        sf_toll_fill(&t, kv, 1), sf_toll_top(&t, kv, room);
+        if (since < p->budget.every - p->window) return sf_toll_paid(&t, 1);
+        sf_toll_top(&t, kv, room), sf_toll_listed(&t, sf_toll_living(e, &p->budget));
+    }
+    sf_toll_group(&t, keys), sf_toll_add(&t, kv, keys);
+    return sf_toll_paid(&t, 1);
+}
+
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    return sf_toll_mean(e, params, ((const struct params *)params)->budget.every, of_step);
+}
+
 const sf_method sf_decoding_snapkv = {
     .abi = SF_METHOD_ABI,
     .name = "decoding_snapkv",
@@ -78,6 +113,7 @@ const sf_method sf_decoding_snapkv = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .state = state,
     .observe = observe,
     .decode = sf_living_decode,

@@ -10,6 +10,7 @@
  *
  * A target sparsity sets `mass` at each step, for all heads of a layer together. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 #include <math.h>
 
@@ -98,11 +99,26 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return a->status;
 }
 
-/* A centroid for so many keys. */
+/* The clusters; of a step, their masses, which of them count and which are read in full, and whose keys those are. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
-    double read = (double)e->kv_heads * e->head_dim * e->tokens / ((const struct params *)params)->each;
-    return (sf_estimate){.paper = read, .exact = read};
+    const struct params *p = params;
+    const sf_kmeans_how how = how_of(p, sf_toll_prompt(e));
+    const int clusters = sf_clusters(&how), keys = e->tokens, h = e->heads;
+    sf_toll t;
+    sf_toll_open(&t, e);
+    if (clusters == 0) return sf_toll_paid(&t, 0);
+    if (e->phase == SF_PREFILL) {
+        sf_meter_kmeans(&t.backend, &t.a, &how);
+        return sf_toll_paid(&t, 1);
+    }
+    t.a.keys = clusters;
+    sf_meter_key_probabilities(&t.backend, &t.a);
+    sf_toll_multiply(&t, h, clusters);
+    if ((p->density > 0 ? p->density : p->mass) >= 1) return sf_toll_paid(&t, 1);
+    for (int i = 0; i < 2; i++) sf_toll_top(&t, h, clusters), sf_toll_fill(&t, h, clusters);
+    sf_toll_fill(&t, h, clusters), sf_toll_spread(&t, h, clusters, keys, true), sf_toll_top(&t, h, keys);
+    return sf_toll_paid(&t, 1);
 }
 
 const sf_method sf_double_p = {

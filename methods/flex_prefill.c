@@ -87,7 +87,7 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    double flops = sf_probe_flops(e, p->window) + 4.0 * e->heads * e->tokens;
+    double flops = sf_probe_flops(e, p->window) + (p->density < 1 ? 4.0 * e->heads * e->tokens : 0);
     return (sf_estimate){.paper = flops, .exact = flops};
 }
 

@@ -104,12 +104,12 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     double heads = e->heads, width = e->head_dim, n = (e->tokens + p->block - 1) / p->block;
+    bool all = p->density >= 1;
     double rows = p->block < e->tokens ? p->block : e->tokens;
     double means = width * ((heads + e->kv_heads) * e->tokens + heads * rows), pooled = heads * n * (2 * width + 5);
-    double map = p->tau > 0 ? heads * (n * (n + 1) / 2 * (2 * width + 5) + 2 * n * n) : 0;
-    double flops =
-        sf_probe_flops(e, p->block) + 2 * heads * n * p->block + means + pooled + map + 2 * heads * (e->tokens + n);
-    if (e->tokens <= 2 * p->block) flops = 0;
+    double map = p->tau > 0 ? heads * (n * (n + 1) / 2 * (2 * width + 5) + (all ? 0 : 2 * n * n)) : 0;
+    double flops = sf_probe_flops(e, p->block) + 2 * heads * n * p->block + means + pooled + map + (all ? 0 : 2 * heads * (e->tokens + n));
+    if (e->tokens <= 2 * p->block || (p->density <= 0 && e->tokens <= p->min_budget)) flops = 0;
     return (sf_estimate){.paper = flops, .exact = flops};
 }
 

@@ -7,6 +7,7 @@
  * with keys of their own alone. Their utils_hh masks instead of evicting, so that a key may come back, and takes budgets
  * from the prompt's length: neither is offered. (kvpress divides a sum by the queries that saw the key; H2O does not.) */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 struct params {
     sf_living_budget budget;
@@ -29,11 +30,17 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
     return SF_OK;
 }
 
+/* Keys before a step's own that stay as the latest. */
+static int recent_of(const sf_attention *a, const struct params *p)
+{
+    int recent = (int)(p->recent * sf_living_most(a, &p->budget) + 0.5), before = a->keys - 1;
+    return recent < before ? recent : before;
+}
+
 static void evict(sf_attention *a, const struct params *p, sf_tensor score)
 {
-    int most = sf_living_most(a, &p->budget), recent = (int)(p->recent * most + 0.5), before = a->keys - 1;
+    int most = sf_living_most(a, &p->budget), recent = recent_of(a, p), before = a->keys - 1;
     sf_tensor rank = sf_copy(a, score);
-    if (recent > before) recent = before;
     sf_force(a, rank, before - recent, before);
     sf_living_keep(a, score, sf_top(a, rank, most));
 }
@@ -54,6 +61,32 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
+/* The probe of all queries, summed up; of a step, an eviction, and the probabilities of what lives, which decode lists once more. */
+static sf_estimate of_step(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    const int keys = e->tokens, kv = e->kv_heads, room = sf_toll_room(e);
+    sf_toll t;
+    sf_toll_open(&t, e);
+    if (e->phase == SF_PREFILL) {
+        sf_toll_probe(&t, keys);
+    } else {
+        if ((e->step - 1) % p->budget.every == 0) {
+            int recent = recent_of(&t.a, p);
+            sf_toll_fill(&t, kv, recent), sf_toll_top(&t, kv, room), sf_toll_fill(&t, kv, room);
+        }
+        sf_toll_fill(&t, kv, 1), sf_toll_top(&t, kv, room), sf_toll_listed(&t, sf_toll_living(e, &p->budget));
+        sf_toll_top(&t, kv, room);
+    }
+    sf_toll_group(&t, keys), sf_toll_add(&t, kv, keys);
+    return sf_toll_paid(&t, 1);
+}
+
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    return sf_toll_mean(e, params, ((const struct params *)params)->budget.every, of_step);
+}
+
 const sf_method sf_h2o = {
     .abi = SF_METHOD_ABI,
     .name = "h2o",
@@ -63,6 +96,7 @@ const sf_method sf_h2o = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_living_fit,
+    .estimate = estimate,
     .state = state,
     .observe = observe,
     .decode = sf_living_decode,

@@ -8,6 +8,7 @@
  * group's scores added up), where theirs adds up all heads; representatives score at their true positions, where theirs turns
  * the query to distance 4096 and the key to 0; the window is rounded up to whole blocks at its far end, as their remainder. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 struct params {
     int topk, local, init, block, chunk, representatives;
@@ -118,6 +119,35 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
+/* What keys receive from near, and the representatives of blocks by it; in prefill scores of blocks for each chunk; of a step, what its
+ * query gives, the representatives of the block that its window leaves, and a score for each block. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    const int keys = e->tokens, blocks = blocks_of(keys, p->block), far = edge(p, keys - 1), init = blocks_of(p->init, p->block);
+    const sf_lists all = {.stride = e->head_dim};
+    sf_toll t;
+    sf_toll_open(&t, e);
+    if (e->phase == SF_PREFILL) {
+        t.a.window = p->local < keys ? p->local : 0;
+        sf_toll_probe(&t, keys), sf_toll_group(&t, keys);
+        t.a.window = 0;
+        if (e->watching) sf_toll_add(&t, e->kv_heads, keys);
+        const int represented = e->watching ? far : keys / p->block;
+        if (represented > 0) sf_meter_representatives(&t.backend, &t.a, p->block, p->representatives, represented);
+        if (e->watching) return sf_toll_paid(&t, 1);
+        sf_meter_block_means(&t.backend, &t.a, true, p->block), sf_meter_block_means(&t.backend, &t.a, false, p->chunk);
+        sf_meter_top_blocks(&t.backend, &t.a, p->chunk, p->block);
+        return sf_toll_paid(&t, 1);
+    }
+    sf_toll_listed(&t, keys < p->local ? keys : p->local), sf_toll_group(&t, keys), sf_toll_add(&t, e->kv_heads, keys);
+    if (far > edge(p, keys - 2)) sf_meter_representatives(&t.backend, &t.a, p->block, p->representatives, far - edge(p, keys - 2));
+    sf_meter_page_component_scores(&t.backend, &t.a, p->block, &all);
+    sf_toll_group(&t, blocks), sf_toll_fill(&t, e->kv_heads, init < blocks ? init : blocks), sf_toll_fill(&t, e->kv_heads, blocks - far);
+    sf_toll_top(&t, e->kv_heads, blocks);
+    return sf_toll_paid(&t, 1);
+}
+
 const sf_method sf_infllm = {
     .abi = SF_METHOD_ABI,
     .name = "infllm",
@@ -127,6 +157,7 @@ const sf_method sf_infllm = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,
+    .estimate = estimate,
     .prefill = prefill,
     .state = state,
     .observe = observe,

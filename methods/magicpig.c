@@ -9,6 +9,7 @@
  * whose chance is 1 - (1 - u)^L. They keep buckets, where a query reads the lists of those who share one; here every key's codes are
  * compared, and that is what is counted. No dial: what is read depends on the angles; give bits and tables. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 #include <math.h>
 
@@ -76,12 +77,23 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return sf_weighted_keys(a, out, met, sf_pick_at(a, weight, met));
 }
 
-/* The codes of every key: in elements of two bytes. */
+/* Planes and the codes of every key; of a step, its query's codes against them, and the weights of all keys. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    double read = (double)e->kv_heads * e->tokens * p->tables;
-    return (sf_estimate){.paper = read, .exact = read};
+    const sf_hash hash = hash_of(p, sf_toll_prompt(e));
+    const int dense_layers = p->dense_every ? (e->layers + p->dense_every - 1) / p->dense_every : 0;
+    const int64_t planes = (int64_t)p->tables * p->bits * e->head_dim;
+    sf_toll t;
+    sf_toll_open(&t, e);
+    if (e->phase == SF_PREFILL) {
+        sf_meter_scores(&t.backend, 0, planes, 12 * planes);
+        sf_meter_hash_keys(&t.backend, &t.a, &hash);
+    } else {
+        sf_meter_hash_matches(&t.backend, &t.a, &hash);
+        sf_toll_top(&t, e->heads, e->tokens), sf_toll_pick_at(&t, e->heads, e->tokens);
+    }
+    return sf_toll_paid(&t, hash.end > hash.begin && e->layers ? 1 - (double)dense_layers / e->layers : 0);
 }
 
 const sf_method sf_magicpig = {

@@ -9,6 +9,7 @@
  * authors' are. Their sizes: {sinks: 128} of the A-shape, a probe of 64 queries with 30 columns and 100 diagonals forced,
  * blocks of 64. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 #include <string.h>
 
@@ -133,6 +134,30 @@ static int64_t conclude(const sf_attention *a, const void *params, double *row)
     return a->heads;
 }
 
+/* Where a layer has heads of a kind: the probe and the choice of columns and diagonals; means and scores of blocks. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    int kind[e->heads + 1];
+    sf_toll t;
+    sf_toll_open(&t, e);
+    for (int layer = 0; layer < e->layers && p->density < 1; layer++) {
+        bool has[KINDS] = {false};
+        for (int h = 0; h < e->heads; h++) kind[h] = VERTICAL_SLASH;
+        if (p->kinds && *p->kinds && sf_table_choices(p->kinds, layer, e->heads, KINDS, kind) != SF_OK) return (sf_estimate){0};
+        for (int h = 0; h < e->heads; h++) has[kind[h]] = true;
+        if (has[VERTICAL_SLASH]) {
+            sf_meter_probe(&t.backend, &t.a, p->window, 1, true, true);
+            sf_toll_top(&t, e->heads, e->tokens), sf_toll_top(&t, e->heads, e->tokens);
+        }
+        if (has[BLOCK_SPARSE]) {
+            sf_meter_block_means(&t.backend, &t.a, false, p->block), sf_meter_block_means(&t.backend, &t.a, true, p->block);
+            sf_meter_top_blocks(&t.backend, &t.a, p->block, p->block);
+        }
+    }
+    return sf_toll_paid(&t, e->layers ? 1.0 / e->layers : 0);
+}
+
 const sf_method sf_minference = {
     .abi = SF_METHOD_ABI,
     .name = "minference",
@@ -142,6 +167,7 @@ const sf_method sf_minference = {
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_density_fit,
+    .estimate = estimate,
     .prefill = prefill,
     .steers_backwards = true,
     .columns = columns,

@@ -4,6 +4,7 @@
  * read on top of the budget. The authors' code leaves two layers dense and reads at least 3 pages: {dense_layers: 2,
  * least: 3}. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 #include <math.h>
 
@@ -64,13 +65,22 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Both bounds of every page are read for each token. */
-static sf_estimate estimate(const sf_extent *extent, const void *params)
+/* Bounds of all pages; of a step, those of the current page anew, and a score for each page. The study: both bounds of every page. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    double bounds = 2.0 * extent->kv_heads * extent->head_dim, keys = extent->tokens;
-    double share = p->dense_layers < extent->layers ? 1 - (double)p->dense_layers / extent->layers : 0;
-    return (sf_estimate){.paper = bounds * keys / p->page, .exact = share * bounds * ceil(keys / p->page)};
+    const double share = p->dense_layers < e->layers ? 1 - (double)p->dense_layers / e->layers : 0;
+    const int pages = (e->tokens + p->page - 1) / p->page;
+    sf_toll watched, chosen;
+    sf_toll_open(&watched, e), sf_toll_open(&chosen, e);
+    sf_meter_page_bounds(&watched.backend, &watched.a, p->page, e->phase == SF_PREFILL ? 0 : e->tokens - 1);
+    sf_estimate all = sf_toll_paid(&watched, 1);
+    if (e->phase == SF_PREFILL) return all;
+    sf_meter_page_scores(&chosen.backend, &chosen.a, p->page);
+    sf_toll_fill(&chosen, e->kv_heads, 1), sf_toll_top(&chosen, e->kv_heads, pages);
+    all.exact += sf_toll_paid(&chosen, share).exact;
+    all.paper = 2.0 * e->kv_heads * e->head_dim * e->tokens / p->page;
+    return all;
 }
 
 const sf_method sf_quest = {

@@ -65,7 +65,7 @@ static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    double step = (double)lround(1 / p->sample), flops = sf_probe_flops(e, (int)ceil(e->tokens / step)) + (double)e->heads * e->tokens;
+    double step = (double)lround(1 / p->sample), flops = sf_probe_flops(e, (int)ceil(e->tokens / step)) + (p->density < 1 ? (double)e->heads * e->tokens : 0);
     return (sf_estimate){.paper = flops, .exact = flops};
 }
 

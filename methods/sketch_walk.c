@@ -95,8 +95,10 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     double n = (e->tokens + p->block - 1) / p->block, rank = sketched(p, e->head_dim), dim = e->head_dim, pairs = n * (n + 1) / 2;
+    double share = p->dense_layers < e->layers ? 1 - (double)p->dense_layers / e->layers : 0;
     double flops = dim * (e->heads + e->kv_heads) * (e->tokens + n) + 4 * n * dim * rank + 2 * n * n * rank +
                    pairs * (2 * (n + 2) / 3 + p->power + 1) + n * n;
+    flops *= share;
     return (sf_estimate){.paper = flops, .exact = flops};
 }
 

@@ -7,6 +7,7 @@
  * attention + (1 - alpha) · mean of all values, alpha the chosen keys' share of the estimated softmax. {mean_value: false}
  * is their `reallocate_to_mean_value`, off. Their experiments read k 128, rank 16 to 64, a quarter of k latest. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 struct params {
     int k, rank, rank_by;
@@ -76,12 +77,25 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* `rank` components of each key. */
+/* Keys turned about, values added up; of a step, `rank` components of each key, their softmax, and what of it is held. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    double rank = p->rank < e->head_dim ? p->rank : e->head_dim, keys = rank * e->kv_heads * e->tokens;
-    return (sf_estimate){.paper = keys, .exact = keys};
+    const int keys = e->tokens, dim = e->head_dim, first = e->phase == SF_PREFILL ? 0 : keys - 1;
+    const sf_lists at = {.stride = p->rank < dim ? p->rank : dim};
+    sf_toll t;
+    sf_toll_open(&t, e);
+    sf_meter_components(&t.backend, &t.a, true, false, dim, first);
+    if (p->mean_value) sf_meter_value_means(&t.backend, &t.a, first);
+    if (e->phase == SF_PREFILL) return sf_toll_paid(&t, 1);
+    const int recent = (int)(p->recent * p->k) + 1, held = p->k + 1 < keys ? p->k + 1 : keys;
+    sf_meter_components(&t.backend, &t.a, false, false, dim, 0);
+    sf_toll_magnitudes(&t, e->heads, dim), sf_toll_group(&t, dim), sf_toll_top(&t, e->kv_heads, dim);
+    sf_meter_component_scores(&t.backend, &t.a, dim, &at);
+    sf_toll_softmax(&t, e->heads, keys), sf_toll_group(&t, keys);
+    sf_toll_fill(&t, e->kv_heads, recent < keys ? recent : keys), sf_toll_top(&t, e->kv_heads, keys);
+    if (p->mean_value) sf_toll_sums_at(&t, e->heads, held);
+    return sf_toll_paid(&t, 1);
 }
 
 const sf_method sf_sparq = {

@@ -4,6 +4,7 @@
  * As the authors' code: the prompt's last query chooses first, a step's own key comes on top and is not protected after it.
  * kvpress' TOVAPress is the first choice alone, with the own key kept. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 static const sf_param PARAMS[] = {
     SF_LIVING_PARAMS(1),
@@ -36,6 +37,29 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
+/* The last query's probabilities over the prompt; of a step, an eviction, and the probabilities of what lives, which decode lists once
+ * more. */
+static sf_estimate of_step(const sf_extent *e, const void *params)
+{
+    const sf_living_budget *p = params;
+    const int room = sf_toll_room(e);
+    sf_toll t;
+    sf_toll_open(&t, e);
+    if (e->phase == SF_PREFILL) {
+        sf_toll_probe(&t, 1);
+    } else {
+        if ((e->step - 1) % p->every == 0) sf_toll_top(&t, 1, room), sf_toll_fill(&t, 1, room);
+        sf_toll_fill(&t, 1, 1), sf_toll_top(&t, 1, room), sf_toll_listed(&t, sf_toll_living(e, p)), sf_toll_top(&t, 1, room);
+    }
+    sf_toll_all_heads(&t, e->tokens), sf_toll_add(&t, 1, e->tokens);
+    return sf_toll_paid(&t, 1);
+}
+
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    return sf_toll_mean(e, params, ((const sf_living_budget *)params)->every, of_step);
+}
+
 const sf_method sf_tova = {
     .abi = SF_METHOD_ABI,
     .name = "tova",
@@ -45,6 +69,7 @@ const sf_method sf_tova = {
     .params = PARAMS,
     .params_size = sizeof(sf_living_budget),
     .fit = sf_living_fit,
+    .estimate = estimate,
     .state = state,
     .observe = observe,
     .decode = sf_living_decode,

@@ -10,6 +10,7 @@
  *
  * A target sparsity is met at each step by all heads of a layer together, with one share for all of them. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 struct params {
     double density, mass;
@@ -66,14 +67,29 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return sf_keys_of_mass(a, out, share, p->mass, p->density);
 }
 
-/* Bounds of every page; half a byte a number, and a range, of every candidate: in elements of two bytes. */
+/* Keys in 4 bits and bounds of pages; of a step, its key's, a score for each page, and the probabilities of the candidates. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    double width = (double)e->kv_heads * e->head_dim, keys = e->tokens, pages = p->base == 0 ? keys / p->page : 0;
-    double candidates = p->base == 0 && p->candidates < keys ? p->candidates : keys;
-    double read = 2 * width * pages + candidates * (width / 4 + 4 * e->kv_heads);
-    return (sf_estimate){.paper = read, .exact = read};
+    const int keys = e->tokens, first = e->phase == SF_PREFILL ? 0 : keys - 1, pages = (keys + p->page - 1) / p->page, kv = e->kv_heads;
+    const int wanted = (p->candidates + p->page - 1) / p->page + 1, kept = wanted < pages ? wanted : pages;
+    const int64_t candidates = p->base == 0 ? keys - (int64_t)(pages - kept) * p->page : keys;
+    const double share = p->dense_layers < e->layers ? 1 - (double)p->dense_layers / e->layers : 0;
+    sf_toll watched, chosen;
+    sf_toll_open(&watched, e), sf_toll_open(&chosen, e);
+    sf_meter_pack_keys(&watched.backend, &watched.a, first);
+    if (p->base == 0) sf_meter_page_bounds(&watched.backend, &watched.a, p->page, first);
+    sf_estimate all = sf_toll_paid(&watched, 1);
+    if (e->phase == SF_PREFILL) return all;
+    if (p->base == 0) {
+        sf_meter_page_scores(&chosen.backend, &chosen.a, p->page);
+        sf_toll_fill(&chosen, kv, 1), sf_toll_top(&chosen, kv, pages), sf_toll_fill(&chosen, kv, pages);
+        sf_toll_spread(&chosen, kv, pages, keys, false), sf_toll_top(&chosen, kv, keys);
+    }
+    sf_meter_packed_probabilities(&chosen.backend, &chosen.a, e->heads * candidates, kv * candidates);
+    if ((p->density > 0 ? p->density : p->mass) < 1) sf_toll_top(&chosen, e->heads, keys);
+    all.exact += sf_toll_paid(&chosen, share).exact;
+    return (sf_estimate){.paper = all.exact, .exact = all.exact};
 }
 
 const sf_method sf_twilight = {

@@ -20,6 +20,7 @@
  * paper's own tables). A target sparsity sets `error`, in each step for all heads of a layer together, and cuts the sure keys and
  * the first sample to an eighth of the budget each where it is small. */
 #include "methods/method.h"
+#include "methods/toll.h"
 
 enum { INT4, EXACT };
 
@@ -102,13 +103,25 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* What predicts, of every key, and the first sample's keys: in elements of two bytes. */
+/* Keys in 4 bits; of a step, what predicts, of every key, two rows of draws, and the moments of the first sample's keys. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    double width = (double)e->kv_heads * e->head_dim, keys = e->tokens, group = (double)e->heads / e->kv_heads;
-    double read = (p->predictor == EXACT ? width : width / 4 + 4 * e->kv_heads) * keys + p->base * keys * width * group;
-    return (sf_estimate){.paper = read, .exact = read};
+    const int keys = e->tokens, sure = p->sinks + p->local + p->top, others = keys - sure, first = (int)(p->base * others);
+    const int64_t h = e->heads, drawn = sure + (first < 2 ? 2 : first), moments = h * (drawn < keys ? drawn : keys);
+    sf_toll t;
+    sf_toll_open(&t, e);
+    if (p->predictor == INT4) sf_meter_pack_keys(&t.backend, &t.a, e->phase == SF_PREFILL ? 0 : keys - 1);
+    if (e->phase == SF_PREFILL || others < 2 || p->density >= 1) return sf_toll_paid(&t, 1);
+    if (p->predictor == EXACT) sf_meter_key_probabilities(&t.backend, &t.a);
+    else sf_meter_packed_probabilities(&t.backend, &t.a, h * keys, (int64_t)e->kv_heads * keys);
+    sf_toll_fill(&t, h, p->sinks), sf_toll_fill(&t, h, p->local), sf_toll_top(&t, h, keys);
+    for (int which = 0; which < 2; which++)
+        sf_toll_draws(&t, keys, false), sf_toll_fill(&t, h, p->sinks), sf_toll_fill(&t, h, p->local), sf_toll_fill(&t, h, p->top);
+    sf_toll_top(&t, h, keys);
+    sf_meter_sample_moments(&t.backend, &t.a, moments, p->verified != SF_DENOMINATOR);
+    sf_toll_top(&t, h, keys), sf_toll_sample_bias(&t, keys, keys);
+    return sf_toll_paid(&t, 1);
 }
 
 const sf_method sf_vattention = {

@@ -89,7 +89,8 @@ static sf_estimate estimate(const sf_extent *extent, const void *params)
 {
     const struct params *p = params;
     double keys = extent->tokens, heads = extent->heads, probe = sf_probe_flops(extent, p->window);
-    double scores = 2 * keys * (heads + (p->selection == 1 ? extent->kv_heads : 0)); /* columns and diagonals */
+    bool all = p->tiling == AUTHORS && p->columns == 0 && p->diagonals == 0 && p->density >= 1; /* no selection */
+    double scores = 2 * keys * ((p->selection == 1 ? heads : 0) + (all ? 0 : p->selection == 1 ? extent->kv_heads : heads)); /* columns and diagonals */
     return (sf_estimate){
         .paper = probe + heads * keys * (2 * log2(keys) + 64.0 * (p->columns + p->diagonals)),
         .exact = probe + scores,

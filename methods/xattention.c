@@ -81,7 +81,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     double groups = (e->tokens + p->stride - 1) / p->stride, blocks = (e->tokens + p->block - 1) / p->block, scored = groups * (groups + 1) / 2;
-    double flops = e->heads * (scored * (2.0 * e->head_dim * p->stride + 5) + 3 * blocks * blocks);
+    double flops = e->heads * (scored * (2.0 * e->head_dim * p->stride + 5) + (p->density < 1 ? 3 : 2) * blocks * blocks);
     return (sf_estimate){.paper = flops, .exact = flops};
 }
 

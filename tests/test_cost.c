@@ -137,7 +137,7 @@ static void estimation(void **state)
     sf_cost cost;
     sf_cost_of(&c, &q, &cost);
     assert_null(find_term(&cost, "estimation"));
-    q = (sf_cost_query){.phase = SF_PREFILL, .tokens = 5000, .batch = 4, .density = 1, .evicts = &evicts, .evicts_params = &width};
+    q = (sf_cost_query){.phase = SF_PREFILL, .tokens = 5000, .batch = 4, .density = 1, .watches = &evicts, .watches_params = &width};
     sf_cost_of(&c, &q, &cost);
     check("", "exact", 4 * 8 * 3.0 * 8 * 256, find_term(&cost, "eviction")->exact);
 }

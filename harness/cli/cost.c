@@ -127,15 +127,16 @@ int sf_cmd_cost(int argc, char **argv)
     for (int p = 0; status == SF_OK && p < SF_PHASES; p++) {
         if (a.phase >= 0 && a.phase != p) continue;
         bool applies = arm.method && (p == SF_PREFILL ? arm.method->prefill != NULL : sf_decodes(arm.method));
-        bool evicts = p == SF_PREFILL && arm.method && arm.method->compress;
+        bool watches = p == SF_PREFILL && arm.method && sf_decodes(arm.method);
         void *params = NULL, *kept = NULL;
         if (applies) status = sf_arm_fit(&arm, a.sparsity, (sf_phase)p, &config, (int)a.length, 1, &params);
-        if (status == SF_OK && evicts) status = sf_arm_fit(&arm, a.sparsity, SF_DECODE, &config, (int)a.length, 1, &kept);
+        if (status == SF_OK && watches) status = sf_arm_fit(&arm, a.sparsity, SF_DECODE, &config, (int)a.length, 1, &kept);
         if (status != SF_OK) break;
         sf_cost cost;
         sf_cost_of(&config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = (int64_t)a.length, .batch = (int64_t)a.batch,
                                              .density = 1 - a.sparsity, .method = applies ? arm.method : NULL, .params = params,
-                                             .evicts = evicts ? arm.method : NULL, .evicts_params = kept},
+                                             .watches = watches ? arm.method : NULL, .watches_params = kept, .output = 1,
+                                             .element = SF_BF16},
                    &cost);
         if (a.json) json_object_set_new(json, p == SF_PREFILL ? "prefill" : "decode", phase_json(&cost));
         else print_phase(&a, (sf_phase)p, &cost);

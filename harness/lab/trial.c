@@ -19,7 +19,7 @@ typedef struct lane {
     sf_state state, carry;
     sf_attention look, read; /* what the hook sees; what attends */
     sf_pattern chosen, reads;
-    double flops, estimate; /* of choosing: counted, and as the method says */
+    double flops; /* of choosing, counted */
 } lane;
 
 static sf_status no_memory(void) { return sf_fail(SF_NO_MEMORY, "a trial of a method"); }
@@ -73,13 +73,11 @@ static sf_status together(const lane *l, sf_status status) { return sf_comm_agre
 /* A hook that compresses counts in the prefill. */
 static sf_status choose(const sf_trial *t, sf_backend *b, lane *l)
 {
-    const sf_extent extent = extent_of(t, b->phase);
     sf_meter meter = {0}, *before = b->meter;
     b->meter = &meter;
     sf_status status = together(l, sf_hook_choose(t->hook, &l->look, t->method, l->params, &l->state, &l->chosen));
     b->meter = before;
     l->flops = (double)meter.at[b->phase][SF_ESTIMATION].flops;
-    l->estimate = status == SF_OK && t->method->estimate ? t->method->estimate(&extent, l->params).exact : 0;
     return status;
 }
 
@@ -293,7 +291,7 @@ static sf_status run(const sf_trial *t, sf_backend *b, lane *l, lane *other, sf_
                         "changed by another lane's hook"));
     }
     SF_TRY(record(b, &l->chosen, o));
-    o->flops = l->flops, o->estimate = l->estimate, o->empty = l->reads.empty;
+    o->flops = l->flops, o->empty = l->reads.empty;
     o->rows = l->read.queries;
     o->keys = t->hook == SF_HOOK_PREFILL ? t->on.tokens : t->on.tokens + t->on.tail;
 
@@ -329,4 +327,111 @@ void sf_outcome_free(sf_outcome *o)
 {
     free(o->chosen), free(o->out), free(o->mask);
     *o = (sf_outcome){0};
+}
+
+/* ---- what choosing costs ----------------------------------------------------------------------------------------- */
+
+static double said(const sf_trial *t, const lane *l, sf_phase phase, bool watching, int step)
+{
+    if (!t->method->estimate) return 0;
+    sf_extent e = extent_of(t, phase);
+    e.output = t->on.tail, e.watching = watching, e.step = step, e.element = l->s.backend->activation;
+    e.tokens += step;
+    return e.layers * t->method->estimate(&e, l->params).exact;
+}
+
+/* At each layer the prompt as it is left to decode. */
+static sf_status watch_prompt(const sf_trial *t, lane *l, sf_attention *left, sf_state *state)
+{
+    const sf_method *m = t->method;
+    const int layers = l->s.layers;
+    sf_pattern kept[layers];
+    sf_attention whole[layers];
+    for (int i = 0; i < layers; i++) {
+        l->s.layer = i;
+        left[i] = whole[i] = sf_synthetic_prompt(&l->s);
+        whole[i].carry = left[i].carry = carried(t, l);
+        SF_TRY(sf_hook_state(&whole[i], m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &state[i]));
+        kept[i] = (sf_pattern){.kind = SF_DENSE};
+        if (m->compress) SF_TRY(sf_hook_choose(SF_HOOK_COMPRESS, &whole[i], m, l->params, &state[i], &kept[i]));
+        whole[i].queries = 0, whole[i].q = NULL;
+    }
+    if (m->settle) SF_TRY(sf_hook_settle(layers, whole, m, l->params, state, kept));
+    for (int i = 0; i < layers; i++) {
+        l->s.layer = i;
+        if (kept[i].kind != SF_DENSE) {
+            sf_attention cut;
+            SF_TRY(sf_synthetic_evict(&l->s, &kept[i], &cut));
+            left[i].kv.prompt = cut.kv.prompt, left[i].keys = cut.kv.prompt.n, left[i].queries = 0, left[i].q = NULL;
+        }
+        SF_TRY(sf_hook_observe(&left[i], m, l->params, &state[i], 0));
+    }
+    return SF_OK;
+}
+
+static sf_status take_steps(const sf_trial *t, sf_backend *b, lane *l, const sf_attention *left, sf_state *state)
+{
+    const sf_method *m = t->method;
+    for (int n = 1; n <= l->s.tail; n++)
+        for (int i = 0; i < l->s.layers; i++) {
+            sf_mark mark = sf_scratch_mark(b);
+            l->s.layer = i;
+            sf_attention a = sf_synthetic_step(&l->s, n);
+            a.carry = carried(t, l), a.kv.prompt = left[i].kv.prompt, a.keys = a.kv.prompt.n + n;
+            SF_TRY(sf_hook_observe(&a, m, l->params, &state[i], a.keys - 1));
+            if (m->decode) SF_TRY(sf_hook_choose(SF_HOOK_DECODE, &a, m, l->params, &state[i], &l->chosen));
+            sf_scratch_release(b, mark);
+        }
+    return SF_OK;
+}
+
+static sf_status bill(const sf_trial *t, sf_backend *b, lane *l, sf_bill *out)
+{
+    const sf_method *m = t->method;
+    const sf_count *prompt = &b->meter->at[SF_PREFILL][SF_ESTIMATION], *steps = &b->meter->at[SF_DECODE][SF_ESTIMATION];
+    l->s = t->on;
+    SF_TRY(fit(t, l));
+    l->s.layers = l->s.layers ? l->s.layers : l->s.layer + 1;
+    SF_TRY(sf_synthetic_open(&l->s, b));
+    SF_TRY(sf_synthetic_weights(&l->s, m, l->params));
+    l->look = sf_synthetic_prompt(&l->s);
+    SF_TRY(sf_hook_carry(&l->look, m, l->params, t->on.tokens + t->on.tail, &l->s.arena, &l->carry));
+    b->phase = SF_PREFILL;
+    if (t->hook == SF_HOOK_PREFILL) {
+        for (l->s.layer = 0; l->s.layer < l->s.layers; l->s.layer++) {
+            l->look = sf_synthetic_prompt(&l->s);
+            l->look.carry = carried(t, l);
+            SF_TRY(sf_hook_choose(SF_HOOK_PREFILL, &l->look, m, l->params, NULL, &l->chosen));
+        }
+        out->counted[SF_BILL_PREFILL] = (double)prompt->flops;
+        out->said[SF_BILL_PREFILL] = said(t, l, SF_PREFILL, false, 0);
+        return SF_OK;
+    }
+    sf_attention left[l->s.layers];
+    sf_state state[l->s.layers];
+    memset(state, 0, sizeof state);
+    SF_TRY(watch_prompt(t, l, left, state));
+    out->counted[SF_BILL_PROMPT] = (double)prompt->flops;
+    if (m->compress || m->observe) out->said[SF_BILL_PROMPT] = said(t, l, SF_PREFILL, true, 0);
+    b->phase = SF_DECODE;
+    SF_TRY(take_steps(t, b, l, left, state));
+    out->counted[SF_BILL_STEPS] = ((double)steps->cache_bytes + (double)steps->other_bytes) / (double)sf_bytes(b->activation, 1);
+    for (int n = 1; n <= t->on.tail && (m->decode || m->observe); n++) out->said[SF_BILL_STEPS] += said(t, l, SF_DECODE, false, n);
+    if (m->decode || m->observe) out->any = t->on.tail * said(t, l, SF_DECODE, false, 0);
+    return SF_OK;
+}
+
+sf_status sf_trial_bill(const sf_trial *t, sf_backend *b, sf_bill *out)
+{
+    lane l = {0};
+    sf_meter meter = {0}, *before = b->meter;
+    const sf_phase phase = b->phase;
+    sf_mark mark = sf_scratch_mark(b);
+    *out = (sf_bill){0};
+    b->meter = &meter;
+    sf_status status = bill(t, b, &l, out);
+    b->meter = before, b->phase = phase;
+    sf_scratch_release(b, mark);
+    close_lane(&l);
+    return status;
 }

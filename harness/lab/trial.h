@@ -24,7 +24,6 @@ typedef struct sf_outcome {
     uint64_t pairs;
     double density;       /* pairs / causal pairs */
     double flops;         /* of choosing, as the meter counted them */
-    double estimate;      /* what the method says of that: FLOPs (decode: elements read) */
     int32_t *chosen;      /* the pattern's lists, one after the other, each behind its length */
     size_t choices;
     float *out;           /* [rows, H, D]; NULL: chosen only */
@@ -38,5 +37,17 @@ typedef struct sf_outcome {
  * returned. */
 sf_status sf_trial_run(const sf_trial *trial, sf_backend *backend, sf_outcome *out);
 void sf_outcome_free(sf_outcome *o); /* accepts a zeroed one */
+
+/* What choosing costs one sequence over all layers, as the meter counts it and as estimate() says: FLOPs of the prefill; FLOPs, behind it, of what
+ * decode's hooks do at the prompt; elements that are moved in all decode steps. What a method has no hook for is 0. */
+enum { SF_BILL_PREFILL, SF_BILL_PROMPT, SF_BILL_STEPS, SF_BILLS };
+typedef struct sf_bill {
+    double counted[SF_BILLS], said[SF_BILLS];
+    double any; /* beside said[SF_BILL_STEPS], which is summed up step by step: what estimate() says of any step, so many times */
+} sf_bill;
+
+/* As the engine calls the hooks, with the cache cut where compress does so, `on.tail` steps long, at all layers of `on`; without an
+ * attention. t->hook says only what the parameters are fitted for. */
+sf_status sf_trial_bill(const sf_trial *trial, sf_backend *backend, sf_bill *out);
 
 #endif

@@ -24,17 +24,20 @@ static double causal_pairs(double L, double window, bool chunked)
     return window * (window + 1) / 2 + (L - window) * window;
 }
 
-static void add_estimation(const sf_model_config *m, const sf_cost_query *q, const sf_method *method, const void *params,
+static void add_estimation(const sf_model_config *m, const sf_cost_query *q, const sf_method *method, const void *params, bool watching,
                            const char *name, int layers, sf_cost *out)
 {
     if (!method || !method->estimate) return;
     sf_extent extent = {.phase = q->phase,
                         .tokens = (int)q->tokens,
+                        .output = q->output,
                         .heads = m->heads,
                         .kv_heads = m->kv_heads,
                         .head_dim = m->head_dim,
                         .layers = m->layers,
-                        .width = m->d};
+                        .width = m->d,
+                        .watching = watching,
+                        .element = q->element};
     sf_running_enter("method", method->name, "estimate", "", -1);
     sf_estimate e = method->estimate(&extent, params);
     sf_running_leave();
@@ -171,9 +174,10 @@ void sf_cost_of(const sf_model_config *model, const sf_cost_query *query, sf_cos
         prefill(model, query, global, sliding, out);
     else
         decode(model, query, global, sliding, out);
-    /* A compress hook works once, at the end of the prefill, and in FLOPs: no decode step reads for it. */
-    bool chooses = query->phase == SF_PREFILL || (query->method && !query->method->compress);
-    if (chooses) add_estimation(model, query, query->method, query->params, "estimation", global, out);
-    if (query->phase == SF_PREFILL)
-        add_estimation(model, query, query->evicts, query->evicts_params, "eviction", own, out);
+    /* What chooses once, to evict, has no part in decode. */
+    const sf_method *m = query->method, *w = query->watches;
+    const bool chooses = query->phase == SF_PREFILL || (m && (!m->compress || m->observe || m->decode));
+    if (chooses) add_estimation(model, query, m, query->params, false, "estimation", global, out);
+    if (query->phase == SF_PREFILL && w && (w->compress || w->observe))
+        add_estimation(model, query, w, query->watches_params, true, w->compress ? "eviction" : "observation", w->compress ? own : global, out);
 }

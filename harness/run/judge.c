@@ -134,7 +134,6 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
                      .prompt_hash = XXH3_64bits(t->input.id, (size_t)t->input.tokens * sizeof *t->input.id)};
     while (model->bos >= 0 && r->bos_tokens < t->input.tokens && t->input.id[r->bos_tokens] == model->bos) r->bos_tokens++;
     const sf_method *method[SF_PHASES] = {[SF_PREFILL] = lane->prefill, [SF_DECODE] = lane->decode};
-    const sf_method *evicts = lane->decode && lane->decode->compress ? lane->decode : NULL;
     const int tokens[SF_PHASES] = {[SF_PREFILL] = t->input.tokens - t->input.late, [SF_DECODE] = t->input.tokens}; /* before it begins to write */
     for (int p = 0; p < SF_PHASES; p++) {
         double density = mean_over_global(lane->density[p], &model->config);
@@ -152,11 +151,12 @@ sf_status sf_judge(const sf_study *study, const sf_cell *cell, const sf_taken *t
         sf_cost cost;
         sf_cost_of(&model->config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = tokens[p], .batch = 1, .density = density,
                                                     .weighing = sf_lane_weighing(lane, &model->config, (sf_phase)p),
-                                                    .method = method[p], .params = params[p], .evicts = evicts,
-                                                    .evicts_params = params[SF_DECODE]}, &cost);
+                                                    .method = method[p], .params = params[p], .watches = lane->decode,
+                                                    .watches_params = params[SF_DECODE], .output = task->output - 1,
+                                                    .element = strncmp(study->sweep->device, "cuda", 4) == 0 ? SF_BF16 : SF_F32}, &cost);
         if (!(cost.paper >= 0 && cost.exact >= 0) || isinf(cost.paper) || isinf(cost.exact))
             return sf_fail(SF_BAD_INPUT, "method '%s', estimate: the cost of the %s comes to %g (paper) and %g (exact), expected finite "
-                           "numbers that are not negative", method[p] ? method[p]->name : evicts ? evicts->name : "dense",
+                           "numbers that are not negative", method[p] ? method[p]->name : lane->decode ? lane->decode->name : "dense",
                            p == SF_PREFILL ? "prefill" : "decode", cost.paper, cost.exact);
         r->cost_paper[p] = cost.paper;
         r->cost_exact[p] = cost.exact;

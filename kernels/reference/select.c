@@ -57,10 +57,9 @@ sf_status sf_reference_fill(sf_backend *b, float *x, int64_t rows, int64_t n, in
 
 sf_status sf_reference_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value)
 {
-    int64_t written = 0;
     for (int64_t r = 0; r < rows; r++)
-        for (int32_t i = 0; i < at->count[r]; i++) x[r * n + at->index[r * at->stride + i]] = value, written++;
-    sf_meter_scores(b, 0, written, 0);
+        for (int32_t i = 0; i < at->count[r]; i++) x[r * n + at->index[r * at->stride + i]] = value;
+    sf_meter_scores(b, 0, rows * at->stride, 0);
     return SF_OK;
 }
 
