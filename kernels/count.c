@@ -212,17 +212,14 @@ static int64_t block_pairs(const sf_attention *a, int block_q, int block_k)
     return n;
 }
 
-static uint64_t mean_bytes(const sf_attention *a, int block_q, int block_k)
-{
-    int64_t queries = parts(a->queries, block_q) * a->heads, keys = parts(a->keys, block_k) * a->kv_heads;
-    return sf_bytes(SF_F32, (queries + keys) * a->head_dim);
-}
+static uint64_t query_means(const sf_attention *a, int block) { return sf_bytes(SF_F32, parts(a->queries, block) * a->heads * a->head_dim); }
+static uint64_t key_means(const sf_attention *a, int block) { return sf_bytes(SF_F32, parts(a->keys, block) * a->kv_heads * a->head_dim); }
 
 void sf_meter_top_blocks(sf_backend *b, const sf_attention *a, int block_q, int block_k)
 {
     int64_t scored = block_pairs(a, block_q, block_k) * a->heads;
     count(b, SF_ESTIMATION,
-          (sf_count){.flops = scored * 2 * a->head_dim, .other_bytes = mean_bytes(a, block_q, block_k)});
+          (sf_count){.flops = scored * 2 * a->head_dim, .cache_bytes = key_means(a, block_k), .other_bytes = query_means(a, block_q)});
 }
 
 void sf_meter_block_probabilities(sf_backend *b, const sf_attention *a, int block_q, int block_k)
@@ -231,7 +228,8 @@ void sf_meter_block_probabilities(sf_backend *b, const sf_attention *a, int bloc
     int64_t written = parts(a->queries, block_q) * parts(a->keys, block_k) * a->heads;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = scored * (2 * a->head_dim + 5),
-                     .other_bytes = mean_bytes(a, block_q, block_k) + sf_bytes(SF_F32, written)});
+                     .cache_bytes = key_means(a, block_k),
+                     .other_bytes = query_means(a, block_q) + sf_bytes(SF_F32, written)});
 }
 
 void sf_meter_top_block_mass(sf_backend *b, const sf_attention *a)
@@ -257,7 +255,8 @@ void sf_meter_page_scores(sf_backend *b, const sf_attention *a, int page)
     int64_t pages = parts(a->keys, page), g = a->kv_heads, d = a->head_dim;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = pages * a->heads * 4 * d,
-                     .other_bytes = sf_bytes(SF_F32, 2 * pages * g * d + pages * g) + activations(b, a->heads * d)});
+                     .cache_bytes = sf_bytes(SF_F32, 2 * pages * g * d),
+                     .other_bytes = sf_bytes(SF_F32, pages * g) + activations(b, a->heads * d)});
 }
 
 void sf_meter_antidiagonals(sf_backend *b, const sf_attention *a, int block, int stride)
@@ -275,8 +274,9 @@ void sf_meter_components(sf_backend *b, const sf_attention *a, bool of_keys, boo
     uint64_t table = basis ? sf_bytes(SF_F32, a->kv_heads * d * R) : 0;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = basis ? 2 * rows * d * R : 0,
+                     .weight_bytes = table,
                      .cache_bytes = of_keys ? sf_bytes(a->kv.dtype, rows * d) : 0,
-                     .other_bytes = table + (of_keys ? activations(b, rows * R) : activations(b, rows * d) + sf_bytes(SF_F32, rows * R))});
+                     .other_bytes = (of_keys ? activations(b, rows * R) : activations(b, rows * d) + sf_bytes(SF_F32, rows * R))});
 }
 
 void sf_meter_component_scores(sf_backend *b, const sf_attention *a, int R, const sf_lists *at)
@@ -284,7 +284,8 @@ void sf_meter_component_scores(sf_backend *b, const sf_attention *a, int R, cons
     int64_t r = at ? at->stride : R, n = a->keys;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = 2 * r * n * a->heads,
-                     .other_bytes = activations(b, r * n * a->kv_heads) + sf_bytes(SF_F32, (int64_t)a->heads * (R + n))});
+                     .cache_bytes = activations(b, r * n * a->kv_heads),
+                     .other_bytes = sf_bytes(SF_F32, (int64_t)a->heads * (R + n))});
 }
 
 void sf_meter_page_component_scores(sf_backend *b, const sf_attention *a, int page, const sf_lists *at)
@@ -292,7 +293,8 @@ void sf_meter_page_component_scores(sf_backend *b, const sf_attention *a, int pa
     int64_t pages = parts(a->keys, page), r = at->stride;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = 2 * r * pages * a->heads,
-                     .other_bytes = sf_bytes(SF_F32, r * pages * a->kv_heads + pages * a->heads) + activations(b, (int64_t)a->heads * a->head_dim)});
+                     .cache_bytes = sf_bytes(SF_F32, r * pages * a->kv_heads),
+                     .other_bytes = sf_bytes(SF_F32, pages * a->heads) + activations(b, (int64_t)a->heads * a->head_dim)});
 }
 
 void sf_meter_value_means(sf_backend *b, const sf_attention *a, int first)
@@ -388,7 +390,7 @@ void sf_meter_pack_keys(sf_backend *b, const sf_attention *a, int first)
 void sf_meter_packed_probabilities(sf_backend *b, const sf_attention *a, int64_t pairs, int64_t keys)
 {
     int64_t q = activations(b, (int64_t)a->heads * a->head_dim), written = sf_bytes(SF_F32, (int64_t)a->heads * a->keys);
-    count(b, SF_ESTIMATION, (sf_count){.flops = pairs * (2 * a->head_dim + 5), .other_bytes = packed(a, keys) + q + written});
+    count(b, SF_ESTIMATION, (sf_count){.flops = pairs * (2 * a->head_dim + 5), .cache_bytes = packed(a, keys), .other_bytes = q + written});
 }
 
 void sf_meter_hash_keys(sf_backend *b, const sf_attention *a, const sf_hash *hash)
@@ -405,7 +407,8 @@ void sf_meter_hash_matches(sf_backend *b, const sf_attention *a, const sf_hash *
     int64_t keys = hash->end - hash->begin, planes = (int64_t)hash->bits * hash->tables, h = a->heads;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = h * (2 * planes * a->head_dim + keys * hash->tables),
-                     .other_bytes = sf_bytes(SF_F32, h * a->keys) + (uint64_t)(a->kv_heads * keys * 4 * parts(hash->tables, 2))});
+                     .cache_bytes = (uint64_t)(a->kv_heads * keys * 4 * parts(hash->tables, 2)),
+                     .other_bytes = sf_bytes(SF_F32, h * a->keys)});
 }
 
 void sf_meter_kmeans(sf_backend *b, const sf_attention *a, const sf_kmeans_how *how)

@@ -14,8 +14,9 @@ typedef enum sf_work { SF_LINEAR, SF_ATTENTION, SF_ESTIMATION, SF_OTHER, SF_WORK
 
 typedef struct sf_count {
     uint64_t flops;
-    uint64_t weight_bytes; /* read, in the dtype they are stored in */
-    uint64_t cache_bytes;  /* keys and values read; of recurrent layers (linear) their state, read and written */
+    uint64_t weight_bytes; /* read, in the dtype they are stored in; of estimation, a basis that keys are turned into */
+    uint64_t cache_bytes;  /* keys and values read, and, to choose, what stands for keys: bounds, means, components, codes; of recurrent
+                              layers (linear) their state, read and written */
     uint64_t other_bytes;  /* activations and scores, read and written */
     uint64_t pairs;        /* query–key pairs, summed over query heads */
 } sf_count;

@@ -46,18 +46,16 @@ sf_status sf_components_decode(sf_attention *a, const void *params, sf_state *s,
     return sf_pages(a, out, 1, sf_top(a, score, p->k));
 }
 
-/* Components of the keys; of a step, those of its key and its query, and a score for each key. */
+/* Components of the keys; of a step, the basis twice, its key, and the components of each key. */
 sf_estimate sf_components_estimate(const sf_extent *e, const void *params)
 {
     const sf_components *p = params;
-    const int keys = e->tokens, rank = rank_of(p, e->head_dim), rows = p->selection == 1 ? e->kv_heads : e->heads;
+    const int keys = e->tokens, rank = rank_of(p, e->head_dim);
     sf_toll t;
     sf_toll_open(&t, e);
     sf_meter_components(&t.backend, &t.a, true, true, rank, e->phase == SF_PREFILL ? 0 : keys - 1);
     if (e->phase == SF_PREFILL) return sf_toll_paid(&t, 1);
     sf_meter_components(&t.backend, &t.a, false, true, rank, 0);
     sf_meter_component_scores(&t.backend, &t.a, rank, NULL);
-    if (p->selection == 1) sf_toll_group(&t, keys);
-    sf_toll_fill(&t, rows, 1), sf_toll_top(&t, rows, keys);
     return sf_toll_paid(&t, 1);
 }

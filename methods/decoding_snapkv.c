@@ -33,16 +33,9 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
     return SF_OK;
 }
 
-/* Latest keys that a cut leaves, where there are as many. */
-static int local_of(const sf_attention *a, const struct params *p)
-{
-    int most = sf_living_most(a, &p->budget);
-    return p->window < most / 2 ? p->window : most / 2;
-}
-
 static void cut(sf_attention *a, const struct params *p, sf_state *s)
 {
-    int before = a->keys - 1, most = sf_living_most(a, &p->budget), local = local_of(a, p);
+    int before = a->keys - 1, most = sf_living_most(a, &p->budget), local = p->window < most / 2 ? p->window : most / 2;
     sf_tensor rank = sf_copy(a, s->tensor[ALIVE]);
     sf_add(a, rank, 1, sf_pool(a, s->tensor[SEEN], p->kernel, p->pooling == 1 ? SF_MAX : SF_MEAN));
     sf_force(a, rank, before > local ? before - local : 0, before);
@@ -77,25 +70,15 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* The probe; of a step, a cut where one is due, and among the last `window` before the next one the probabilities of what lives. */
+/* The probe, summed up; of the last `window` steps before a cut, the keys that live. */
 static sf_estimate of_step(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    const int keys = e->tokens, kv = e->kv_heads, room = sf_toll_room(e), since = e->step > 0 ? (e->step - 1) % p->budget.every : 0;
+    const int since = e->step > 0 ? (e->step - 1) % p->budget.every : 0;
     sf_toll t;
     sf_toll_open(&t, e);
-    if (e->phase == SF_PREFILL) sf_toll_probe(&t, p->window);
-    if (e->phase == SF_DECODE) {
-        if (since == 0) {
-            const int local = local_of(&t.a, p);
-            sf_toll_pool(&t, kv, room, p->kernel), sf_toll_add(&t, kv, room), sf_toll_fill(&t, kv, local < keys - 1 ? local : keys - 1);
-            sf_toll_top(&t, kv, room), sf_toll_fill(&t, kv, room), sf_toll_fill(&t, kv, room);
-        }
-        sf_toll_fill(&t, kv, 1), sf_toll_top(&t, kv, room);
-        if (since < p->budget.every - p->window) return sf_toll_paid(&t, 1);
-        sf_toll_top(&t, kv, room), sf_toll_listed(&t, sf_toll_living(e, &p->budget));
-    }
-    sf_toll_group(&t, keys), sf_toll_add(&t, kv, keys);
+    if (e->phase == SF_PREFILL) sf_toll_probe(&t, p->window), sf_toll_group(&t, e->tokens), sf_toll_add(&t, e->kv_heads, e->tokens);
+    else if (since >= p->budget.every - p->window) sf_toll_listed(&t, sf_toll_living(e, &p->budget));
     return sf_toll_paid(&t, 1);
 }
 
@@ -110,6 +93,7 @@ const sf_method sf_decoding_snapkv = {
     .form = SF_FORM_EVICTING,
     .summary = "SnapKV that cuts the cache again while tokens are generated",
     .paper = "Li et al. 2024, SnapKV, arXiv 2404.14469; kvpress, DecodingPress",
+    .version = 1, /* 0: without what choosing costs */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

@@ -99,12 +99,11 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return a->status;
 }
 
-/* The clusters; of a step, their masses, which of them count and which are read in full, and whose keys those are. */
+/* The clusters; of a step, their centroids. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
-    const struct params *p = params;
-    const sf_kmeans_how how = how_of(p, sf_toll_prompt(e));
-    const int clusters = sf_clusters(&how), keys = e->tokens, h = e->heads;
+    const sf_kmeans_how how = how_of(params, sf_toll_prompt(e));
+    const int clusters = sf_clusters(&how);
     sf_toll t;
     sf_toll_open(&t, e);
     if (clusters == 0) return sf_toll_paid(&t, 0);
@@ -114,10 +113,6 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     }
     t.a.keys = clusters;
     sf_meter_key_probabilities(&t.backend, &t.a);
-    sf_toll_multiply(&t, h, clusters);
-    if ((p->density > 0 ? p->density : p->mass) >= 1) return sf_toll_paid(&t, 1);
-    for (int i = 0; i < 2; i++) sf_toll_top(&t, h, clusters), sf_toll_fill(&t, h, clusters);
-    sf_toll_fill(&t, h, clusters), sf_toll_spread(&t, h, clusters, keys, true), sf_toll_top(&t, h, keys);
     return sf_toll_paid(&t, 1);
 }
 
@@ -127,6 +122,7 @@ const sf_method sf_double_p = {
     .summary = "clusters that hold a share of the probability: the heavy ones' keys, the others' centroids",
     .paper = "Double-P 2026, arXiv 2602.05191",
     .form = SF_FORM_SAMPLED,
+    .version = 1, /* 0: choosing cost the centroids alone */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_density_fit,

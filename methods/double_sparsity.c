@@ -60,6 +60,7 @@ const sf_method sf_double_sparsity = {
     .form = SF_FORM_PAGES,
     .summary = "keys with the largest logits in the channels that matter most in calibration",
     .paper = "Yang et al. 2024, Double Sparsity, arXiv 2408.07092",
+    .version = 1, /* 0: choosing cost the components alone */
     .params = PARAMS,
     .params_size = sizeof(sf_components),
     .fit = sf_keys_fit,

@@ -97,6 +97,7 @@ const sf_method sf_flex_prefill = {
     .form = SF_FORM_COLUMNS,
     .summary = "columns and diagonals, as many for each head as cover a share of its attention",
     .paper = "Lai et al. 2025, FlexPrefill, arXiv 2502.20766",
+    .version = 1, /* 0: cost of a selection at full budget */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_density_fit,

@@ -119,6 +119,7 @@ const sf_method sf_flex_prefill_full = {
     .form = SF_FORM_BLOCKS,
     .summary = "FlexPrefill with its query-aware arm, in blocks, as its authors have it",
     .paper = "Lai et al. 2025, FlexPrefill, arXiv 2502.20766",
+    .version = 1, /* 0: cost of a selection at full budget, and of short prompts */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_density_fit,

@@ -30,17 +30,11 @@ static sf_status state(const sf_attention *a, const void *params, int max_keys, 
     return SF_OK;
 }
 
-/* Keys before a step's own that stay as the latest. */
-static int recent_of(const sf_attention *a, const struct params *p)
-{
-    int recent = (int)(p->recent * sf_living_most(a, &p->budget) + 0.5), before = a->keys - 1;
-    return recent < before ? recent : before;
-}
-
 static void evict(sf_attention *a, const struct params *p, sf_tensor score)
 {
-    int most = sf_living_most(a, &p->budget), recent = recent_of(a, p), before = a->keys - 1;
+    int most = sf_living_most(a, &p->budget), recent = (int)(p->recent * most + 0.5), before = a->keys - 1;
     sf_tensor rank = sf_copy(a, score);
+    if (recent > before) recent = before;
     sf_force(a, rank, before - recent, before);
     sf_living_keep(a, score, sf_top(a, rank, most));
 }
@@ -61,24 +55,14 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-/* The probe of all queries, summed up; of a step, an eviction, and the probabilities of what lives, which decode lists once more. */
+/* The probe of all queries, summed up; of a step, the keys that live. */
 static sf_estimate of_step(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    const int keys = e->tokens, kv = e->kv_heads, room = sf_toll_room(e);
     sf_toll t;
     sf_toll_open(&t, e);
-    if (e->phase == SF_PREFILL) {
-        sf_toll_probe(&t, keys);
-    } else {
-        if ((e->step - 1) % p->budget.every == 0) {
-            int recent = recent_of(&t.a, p);
-            sf_toll_fill(&t, kv, recent), sf_toll_top(&t, kv, room), sf_toll_fill(&t, kv, room);
-        }
-        sf_toll_fill(&t, kv, 1), sf_toll_top(&t, kv, room), sf_toll_listed(&t, sf_toll_living(e, &p->budget));
-        sf_toll_top(&t, kv, room);
-    }
-    sf_toll_group(&t, keys), sf_toll_add(&t, kv, keys);
+    if (e->phase == SF_PREFILL) sf_toll_probe(&t, e->tokens), sf_toll_group(&t, e->tokens), sf_toll_add(&t, e->kv_heads, e->tokens);
+    else sf_toll_listed(&t, sf_toll_living(e, &p->budget));
     return sf_toll_paid(&t, 1);
 }
 
@@ -93,6 +77,7 @@ const sf_method sf_h2o = {
     .form = SF_FORM_EVICTING,
     .summary = "the cache keeps the latest keys and those that all queries look at most",
     .paper = "Zhang et al. 2023, H2O, arXiv 2306.14048",
+    .version = 1, /* 0: without what choosing costs */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_living_fit,

@@ -119,12 +119,12 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
-/* What keys receive from near, and the representatives of blocks by it; in prefill scores of blocks for each chunk; of a step, what its
- * query gives, the representatives of the block that its window leaves, and a score for each block. */
+/* What keys receive from near, and the representatives of blocks by it; in prefill scores of blocks for each chunk; of a step, the
+ * window's keys, those that then stand for the block that it leaves, and the representatives of all blocks. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    const int keys = e->tokens, blocks = blocks_of(keys, p->block), far = edge(p, keys - 1), init = blocks_of(p->init, p->block);
+    const int keys = e->tokens, far = edge(p, keys - 1);
     const sf_lists all = {.stride = e->head_dim};
     sf_toll t;
     sf_toll_open(&t, e);
@@ -140,11 +140,9 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
         sf_meter_top_blocks(&t.backend, &t.a, p->chunk, p->block);
         return sf_toll_paid(&t, 1);
     }
-    sf_toll_listed(&t, keys < p->local ? keys : p->local), sf_toll_group(&t, keys), sf_toll_add(&t, e->kv_heads, keys);
+    sf_toll_listed(&t, keys < p->local ? keys : p->local);
     if (far > edge(p, keys - 2)) sf_meter_representatives(&t.backend, &t.a, p->block, p->representatives, far - edge(p, keys - 2));
     sf_meter_page_component_scores(&t.backend, &t.a, p->block, &all);
-    sf_toll_group(&t, blocks), sf_toll_fill(&t, e->kv_heads, init < blocks ? init : blocks), sf_toll_fill(&t, e->kv_heads, blocks - far);
-    sf_toll_top(&t, e->kv_heads, blocks);
     return sf_toll_paid(&t, 1);
 }
 
@@ -154,6 +152,7 @@ const sf_method sf_infllm = {
     .form = SF_FORM_BLOCKS,
     .summary = "a window, and older blocks whose representatives agree most with the queries",
     .paper = "Xiao et al. 2024, InfLLM, arXiv 2402.04617",
+    .version = 1, /* 0: without what choosing costs */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

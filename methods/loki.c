@@ -54,6 +54,7 @@ const sf_method sf_loki = {
     .form = SF_FORM_PAGES,
     .summary = "keys with the largest logits in their first principal components",
     .paper = "Singhania et al. 2024, Loki, arXiv 2406.02542",
+    .version = 1, /* 0: choosing cost the components alone */
     .params = PARAMS,
     .params_size = sizeof(sf_components),
     .fit = sf_keys_fit,

@@ -77,7 +77,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return sf_weighted_keys(a, out, met, sf_pick_at(a, weight, met));
 }
 
-/* Planes and the codes of every key; of a step, its query's codes against them, and the weights of all keys. */
+/* Planes and the codes of every key; of a step, the codes. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
@@ -91,7 +91,6 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
         sf_meter_hash_keys(&t.backend, &t.a, &hash);
     } else {
         sf_meter_hash_matches(&t.backend, &t.a, &hash);
-        sf_toll_top(&t, e->heads, e->tokens), sf_toll_pick_at(&t, e->heads, e->tokens);
     }
     return sf_toll_paid(&t, hash.end > hash.begin && e->layers ? 1 - (double)dense_layers / e->layers : 0);
 }
@@ -102,6 +101,7 @@ const sf_method sf_magicpig = {
     .summary = "keys that the query meets in hash tables, weighted by the inverse of their chance",
     .paper = "Chen et al. 2024, MagicPIG, arXiv 2410.16179",
     .form = SF_FORM_SAMPLED,
+    .version = 1, /* 0: choosing cost the codes alone */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .estimate = estimate,

@@ -45,18 +45,18 @@ typedef struct sf_extent {
 
     /* Of estimate() alone. */
     bool watching;     /* prefill: what compress, settle and the first observe cost behind it, where `false` asks for prefill's own cost */
-    int step;          /* decode: that of the generated token of this number, which is among `tokens`; 0: of any, and what is done once
-                          in so many steps counts by its share */
-    sf_dtype element;  /* decode: of the cache and of activations, in whose size elements are counted */
+    int step;          /* decode: that of the generated token of this number, which is among `tokens`; 0: of any, and what is done once in so many
+                          steps counts by its share */
+    sf_dtype element;  /* decode: of the cache, in whose size elements are counted */
 } sf_extent;
 
-/* What choosing costs by formula, for one sequence at one layer, on average over layers: FLOPs in prefill, for a generated token in
- * decode elements that are moved (bytes over those of an element), by observe and decode. `frontier check` holds `exact` against what
- * the meter counts. Norms, rotation and activations of a method's own are no FLOPs here, as those of the model are none
- * (harness/model/cost.h). */
+/* What choosing costs by formula, for one sequence at one layer, on average over layers: FLOPs in prefill; for a generated token in decode
+ * elements read by observe and decode, of weights, of keys, and of what is kept to stand for them: scores and queries are made, not read.
+ * `frontier check` holds `exact` against the meter. Norms, rotation and activations of a method's own are no FLOPs here, as those of
+ * the model are none (harness/model/cost.h). */
 typedef struct sf_estimate {
     double paper; /* as the study prints it (2504.17768, appendix on costs); `exact` where it prints nothing */
-    double exact; /* as the meter counts the primitives that the hooks call: under estimation, FLOPs; cache_bytes and other_bytes */
+    double exact; /* as the meter counts the primitives that the hooks call: under estimation, flops; weight_bytes and cache_bytes */
 } sf_estimate;
 
 /* How far a choice looks beyond one head. Where a model is split over ranks, each holding some heads, what looks no further

@@ -164,6 +164,7 @@ const sf_method sf_minference = {
     .form = SF_FORM_COLUMNS,
     .summary = "each head a pattern of the kind that suits it, found by calibration",
     .paper = "Jiang et al. 2024, MInference 1.0, arXiv 2407.02490",
+    .version = 1, /* 0: without what choosing costs */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_density_fit,

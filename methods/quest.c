@@ -65,19 +65,17 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Bounds of all pages; of a step, those of the current page anew, and a score for each page. The study: both bounds of every page. */
+/* Bounds of all pages; of a step, the keys of the current one, and both bounds of every page: which is all that the study counts. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     const double share = p->dense_layers < e->layers ? 1 - (double)p->dense_layers / e->layers : 0;
-    const int pages = (e->tokens + p->page - 1) / p->page;
     sf_toll watched, chosen;
     sf_toll_open(&watched, e), sf_toll_open(&chosen, e);
     sf_meter_page_bounds(&watched.backend, &watched.a, p->page, e->phase == SF_PREFILL ? 0 : e->tokens - 1);
     sf_estimate all = sf_toll_paid(&watched, 1);
     if (e->phase == SF_PREFILL) return all;
     sf_meter_page_scores(&chosen.backend, &chosen.a, p->page);
-    sf_toll_fill(&chosen, e->kv_heads, 1), sf_toll_top(&chosen, e->kv_heads, pages);
     all.exact += sf_toll_paid(&chosen, share).exact;
     all.paper = 2.0 * e->kv_heads * e->head_dim * e->tokens / p->page;
     return all;
@@ -89,6 +87,7 @@ const sf_method sf_quest = {
     .form = SF_FORM_PAGES,
     .summary = "pages whose key bounds allow the largest score for the query",
     .paper = "Tang et al. 2024, Quest, arXiv 2406.10774",
+    .version = 1, /* 0: choosing cost the bounds alone */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

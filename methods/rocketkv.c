@@ -87,28 +87,24 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Stage 1, and bounds of the chunks of what it keeps; of a step, its key's chunk anew, the components of the query, and the chunks' scores. */
+/* Stage 1, and bounds of the chunks of what it keeps; of a step, the keys of its chunk, and `rank` components of each chunk's bounds. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    const int prompt = sf_toll_prompt(e), kept = p->capacity < prompt ? p->capacity : prompt, dim = e->head_dim;
+    const int prompt = sf_toll_prompt(e), kept = p->capacity < prompt ? p->capacity : prompt;
     sf_toll t;
     sf_toll_open(&t, e);
     if (e->phase == SF_PREFILL) {
         if (kept < prompt)
-            sf_toll_probe(&t, p->window), sf_toll_group(&t, prompt), sf_toll_pool(&t, e->kv_heads, prompt, p->kernel), sf_toll_top(&t, e->kv_heads, prompt);
+            sf_toll_probe(&t, p->window), sf_toll_group(&t, prompt), sf_toll_top(&t, e->kv_heads, prompt * (int64_t)(p->kernel + 1)); /* pooled too */
         t.a.keys = kept;
         sf_meter_page_bounds(&t.backend, &t.a, p->chunk, 0);
         return sf_toll_paid(&t, 1);
     }
     t.a.keys -= prompt - kept;
-    const int chunks = (t.a.keys + p->chunk - 1) / p->chunk;
-    const sf_lists at = {.stride = p->rank < dim ? p->rank : dim};
+    const sf_lists at = {.stride = p->rank < e->head_dim ? p->rank : e->head_dim};
     sf_meter_page_bounds(&t.backend, &t.a, p->chunk, t.a.keys - 1);
-    sf_meter_components(&t.backend, &t.a, false, false, dim, 0);
-    sf_toll_magnitudes(&t, e->heads, dim), sf_toll_group(&t, dim), sf_toll_top(&t, e->kv_heads, dim);
     sf_meter_page_component_scores(&t.backend, &t.a, p->chunk, &at);
-    sf_toll_softmax(&t, e->heads, chunks), sf_toll_group(&t, chunks), sf_toll_top(&t, e->kv_heads, chunks);
     return sf_toll_paid(&t, 1);
 }
 
@@ -118,6 +114,7 @@ const sf_method sf_rocketkv = {
     .form = SF_FORM_PAGES,
     .summary = "a compressed cache, of which each step reads the chunks that bounds of few components point to",
     .paper = "Behnam et al. 2025, RocketKV, arXiv 2502.14051",
+    .version = 1, /* 0: without what choosing costs */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

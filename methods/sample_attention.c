@@ -75,6 +75,7 @@ const sf_method sf_sample_attention = {
     .form = SF_FORM_COLUMNS,
     .summary = "a window, and the columns that a sample of all queries looks at",
     .paper = "Zhu et al. 2024, SampleAttention, arXiv 2406.15877",
+    .version = 1, /* 0: cost of a selection at full budget */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_density_fit,

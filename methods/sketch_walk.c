@@ -108,6 +108,7 @@ const sf_method sf_sketch_walk = {
     .form = SF_FORM_BLOCKS,
     .summary = "key blocks that a walk over blocks comes to, from layer to layer; one choice for all heads",
     .paper = "Le et al. 2026, Sketch-and-Walk, arXiv 2602.07397",
+    .version = 1, /* 0: cost of choosing at dense layers */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

@@ -77,7 +77,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Keys turned about, values added up; of a step, `rank` components of each key, their softmax, and what of it is held. */
+/* Values added up; of a step, its key and value, and `rank` components of each key. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
@@ -88,13 +88,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     sf_meter_components(&t.backend, &t.a, true, false, dim, first);
     if (p->mean_value) sf_meter_value_means(&t.backend, &t.a, first);
     if (e->phase == SF_PREFILL) return sf_toll_paid(&t, 1);
-    const int recent = (int)(p->recent * p->k) + 1, held = p->k + 1 < keys ? p->k + 1 : keys;
-    sf_meter_components(&t.backend, &t.a, false, false, dim, 0);
-    sf_toll_magnitudes(&t, e->heads, dim), sf_toll_group(&t, dim), sf_toll_top(&t, e->kv_heads, dim);
     sf_meter_component_scores(&t.backend, &t.a, dim, &at);
-    sf_toll_softmax(&t, e->heads, keys), sf_toll_group(&t, keys);
-    sf_toll_fill(&t, e->kv_heads, recent < keys ? recent : keys), sf_toll_top(&t, e->kv_heads, keys);
-    if (p->mean_value) sf_toll_sums_at(&t, e->heads, held);
     return sf_toll_paid(&t, 1);
 }
 
@@ -104,6 +98,7 @@ const sf_method sf_sparq = {
     .form = SF_FORM_PAGES,
     .summary = "keys scored by the query's largest components; the rest counts as the mean value",
     .paper = "Ribar et al. 2023, SparQ Attention, arXiv 2312.04985",
+    .version = 1, /* 0: choosing cost the components alone */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

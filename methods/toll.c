@@ -13,36 +13,14 @@ void sf_toll_open(sf_toll *t, const sf_extent *e)
 sf_estimate sf_toll_paid(const sf_toll *t, double share)
 {
     const sf_count *c = &t->meter.at[t->backend.phase][SF_ESTIMATION];
-    double bytes = (double)c->cache_bytes + (double)c->other_bytes;
+    double bytes = (double)c->weight_bytes + (double)c->cache_bytes;
     double paid = share * (t->backend.phase == SF_PREFILL ? (double)c->flops : bytes / (double)sf_bytes(t->backend.activation, 1));
     return (sf_estimate){.paper = paid, .exact = paid};
 }
 
 void sf_toll_group(sf_toll *t, int64_t n) { sf_meter_scores(&t->backend, t->a.heads * n, t->a.kv_heads * n, t->a.heads * n); }
-void sf_toll_pool(sf_toll *t, int64_t rows, int64_t n, int kernel) { sf_meter_scores(&t->backend, rows * n, rows * n, rows * n * kernel); }
 void sf_toll_add(sf_toll *t, int64_t rows, int64_t n) { sf_meter_scores(&t->backend, 2 * rows * n, rows * n, 2 * rows * n); }
-void sf_toll_multiply(sf_toll *t, int64_t rows, int64_t n) { sf_meter_scores(&t->backend, 2 * rows * n, rows * n, rows * n); }
-void sf_toll_fill(sf_toll *t, int64_t rows, int64_t n) { sf_meter_scores(&t->backend, 0, rows * (n > 0 ? n : 0), 0); }
 void sf_toll_top(sf_toll *t, int64_t rows, int64_t n) { sf_meter_select(&t->backend, rows * n); }
-void sf_toll_softmax(sf_toll *t, int64_t rows, int64_t n) { sf_meter_scores(&t->backend, rows * n, rows * n, 5 * rows * n); }
-void sf_toll_magnitudes(sf_toll *t, int64_t rows, int64_t n) { sf_meter_scores(&t->backend, rows * n, rows * n, rows * n); }
-void sf_toll_sums_at(sf_toll *t, int64_t rows, int64_t n) { sf_meter_scores(&t->backend, rows * n, 2 * rows, rows * n); }
-void sf_toll_pick_at(sf_toll *t, int64_t rows, int64_t n) { sf_meter_scores(&t->backend, rows * n, rows * n, 0); }
-
-void sf_toll_spread(sf_toll *t, int64_t rows, int64_t n, int64_t keys, bool members)
-{
-    sf_meter_scores(&t->backend, rows * (n + (members ? keys : 0)), rows * keys, 0);
-}
-
-void sf_toll_draws(sf_toll *t, int64_t n, bool weighted)
-{
-    sf_meter_scores(&t->backend, weighted ? t->a.heads * n : 0, t->a.heads * n, 2 * t->a.heads * n);
-}
-
-void sf_toll_sample_bias(sf_toll *t, int64_t n, int64_t listed)
-{
-    sf_meter_scores(&t->backend, t->a.heads * n, t->a.heads * listed, t->a.heads * n);
-}
 
 void sf_toll_listed(sf_toll *t, int64_t keys)
 {
@@ -50,7 +28,6 @@ void sf_toll_listed(sf_toll *t, int64_t keys)
 }
 
 void sf_toll_probe(sf_toll *t, int window) { sf_meter_probe(&t->backend, &t->a, window, 1, true, false); }
-void sf_toll_all_heads(sf_toll *t, int64_t n) { sf_meter_scores(&t->backend, t->a.heads * n, n, t->a.heads * n); }
 
 sf_estimate sf_toll_mean(const sf_extent *e, const void *params, int every, sf_estimate (*of_step)(const sf_extent *, const void *))
 {
@@ -74,12 +51,6 @@ int sf_toll_living(const sf_extent *e, const sf_living_budget *budget)
         alive = (alive < most ? alive : most) + (born < budget->every ? born : budget->every);
     }
     return alive;
-}
-
-int sf_toll_room(const sf_extent *e)
-{
-    const int room = sf_toll_prompt(e) + e->output;
-    return room > e->tokens ? room : e->tokens;
 }
 
 int sf_toll_prompt(const sf_extent *e)

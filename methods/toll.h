@@ -16,36 +16,24 @@ typedef struct sf_toll {
 /* It points into itself: not to be copied. */
 void sf_toll_open(sf_toll *toll, const sf_extent *extent);
 
-/* Calls what it counts: FLOPs in prefill, elements in decode; nothing printed by the study. share: of the layers that it is paid at. */
+/* What it counts: FLOPs in prefill; in decode elements of weights, keys, and what stands for keys. Nothing printed by the study. share: of
+ * the layers that it is paid at. */
 sf_estimate sf_toll_paid(const sf_toll *toll, double share);
 
-/* Functions of the vocabulary that are one call of an op, over `rows` rows of n scores. sf_group() reads those of the query heads. */
+/* Functions of the vocabulary that are one call of an op, over `rows` rows of n scores; of FLOPs alone, as scores are made, not read.
+ * sf_toll_group() reads the query heads' rows; sf_toll_top() stands for each choice, by rank or by mass. */
+void sf_toll_probe(sf_toll *toll, int window); /* columns alone */
 void sf_toll_group(sf_toll *toll, int64_t n);
-void sf_toll_pool(sf_toll *toll, int64_t rows, int64_t n, int kernel);
 void sf_toll_add(sf_toll *toll, int64_t rows, int64_t n);
-void sf_toll_multiply(sf_toll *toll, int64_t rows, int64_t n);
-void sf_toll_fill(sf_toll *toll, int64_t rows, int64_t n); /* sf_force(), sf_exclude(), sf_fill(): the n that lie inside; sf_fill_except(): all */
-void sf_toll_top(sf_toll *toll, int64_t rows, int64_t n);  /* and each other choice, by rank or by mass */
-void sf_toll_softmax(sf_toll *toll, int64_t rows, int64_t n);
-void sf_toll_magnitudes(sf_toll *toll, int64_t rows, int64_t n);
-void sf_toll_sums_at(sf_toll *toll, int64_t rows, int64_t n);
-void sf_toll_pick_at(sf_toll *toll, int64_t rows, int64_t n);
-void sf_toll_spread(sf_toll *toll, int64_t rows, int64_t n, int64_t keys, bool members);
-void sf_toll_draws(sf_toll *toll, int64_t n, bool weighted);
-void sf_toll_sample_bias(sf_toll *toll, int64_t n, int64_t listed);
+void sf_toll_top(sf_toll *toll, int64_t rows, int64_t n);
 void sf_toll_listed(sf_toll *toll, int64_t keys); /* sf_listed_probabilities() of so many keys a kv head */
-
-/* sf_probe() of the last `window` queries, columns alone; sf_all_heads() of n scores a head. */
-void sf_toll_probe(sf_toll *toll, int window);
-void sf_toll_all_heads(sf_toll *toll, int64_t n);
 
 /* An estimate whose `of_step` is right for a step of a known number: that step's; where it is not known, the mean over as many steps after
  * `tokens` as work is done once in, or as there are at most. In prefill: of_step's. */
 sf_estimate sf_toll_mean(const sf_extent *extent, const void *params, int every, sf_estimate (*of_step)(const sf_extent *, const void *));
 
-/* Of a method that evicts while decoding: keys of a kv head that live at a step, its own among them, and scores that it has room for. */
+/* Of a method that evicts while decoding: keys of a kv head that live at a step, its own among them. */
 int sf_toll_living(const sf_extent *extent, const sf_living_budget *budget);
-int sf_toll_room(const sf_extent *extent);
 
 /* Keys among `toll->a.keys` that a step may begin with: of the prompt. */
 int sf_toll_prompt(const sf_extent *extent);

@@ -37,21 +37,13 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     return a->status;
 }
 
-/* The last query's probabilities over the prompt; of a step, an eviction, and the probabilities of what lives, which decode lists once
- * more. */
+/* The last query's probabilities over the prompt, their mean over heads; of a step, the keys that live. */
 static sf_estimate of_step(const sf_extent *e, const void *params)
 {
-    const sf_living_budget *p = params;
-    const int room = sf_toll_room(e);
     sf_toll t;
     sf_toll_open(&t, e);
-    if (e->phase == SF_PREFILL) {
-        sf_toll_probe(&t, 1);
-    } else {
-        if ((e->step - 1) % p->every == 0) sf_toll_top(&t, 1, room), sf_toll_fill(&t, 1, room);
-        sf_toll_fill(&t, 1, 1), sf_toll_top(&t, 1, room), sf_toll_listed(&t, sf_toll_living(e, p)), sf_toll_top(&t, 1, room);
-    }
-    sf_toll_all_heads(&t, e->tokens), sf_toll_add(&t, 1, e->tokens);
+    if (e->phase == SF_PREFILL) sf_toll_probe(&t, 1), sf_toll_group(&t, e->tokens), sf_toll_add(&t, 1, e->tokens);
+    else sf_toll_listed(&t, sf_toll_living(e, params));
     return sf_toll_paid(&t, 1);
 }
 
@@ -66,6 +58,7 @@ const sf_method sf_tova = {
     .form = SF_FORM_EVICTING,
     .summary = "the cache drops what the latest query looks at least",
     .paper = "Oren et al. 2024, TOVA, arXiv 2401.06104",
+    .version = 1, /* 0: without what choosing costs */
     .params = PARAMS,
     .params_size = sizeof(sf_living_budget),
     .fit = sf_living_fit,

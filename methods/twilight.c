@@ -67,11 +67,11 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return sf_keys_of_mass(a, out, share, p->mass, p->density);
 }
 
-/* Keys in 4 bits and bounds of pages; of a step, its key's, a score for each page, and the probabilities of the candidates. */
+/* Keys in 4 bits and bounds of pages; of a step, its key and the keys of its page, both bounds of every page, and the candidates in 4 bits. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
-    const int keys = e->tokens, first = e->phase == SF_PREFILL ? 0 : keys - 1, pages = (keys + p->page - 1) / p->page, kv = e->kv_heads;
+    const int keys = e->tokens, first = e->phase == SF_PREFILL ? 0 : keys - 1, pages = (keys + p->page - 1) / p->page;
     const int wanted = (p->candidates + p->page - 1) / p->page + 1, kept = wanted < pages ? wanted : pages;
     const int64_t candidates = p->base == 0 ? keys - (int64_t)(pages - kept) * p->page : keys;
     const double share = p->dense_layers < e->layers ? 1 - (double)p->dense_layers / e->layers : 0;
@@ -81,13 +81,8 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     if (p->base == 0) sf_meter_page_bounds(&watched.backend, &watched.a, p->page, first);
     sf_estimate all = sf_toll_paid(&watched, 1);
     if (e->phase == SF_PREFILL) return all;
-    if (p->base == 0) {
-        sf_meter_page_scores(&chosen.backend, &chosen.a, p->page);
-        sf_toll_fill(&chosen, kv, 1), sf_toll_top(&chosen, kv, pages), sf_toll_fill(&chosen, kv, pages);
-        sf_toll_spread(&chosen, kv, pages, keys, false), sf_toll_top(&chosen, kv, keys);
-    }
-    sf_meter_packed_probabilities(&chosen.backend, &chosen.a, e->heads * candidates, kv * candidates);
-    if ((p->density > 0 ? p->density : p->mass) < 1) sf_toll_top(&chosen, e->heads, keys);
+    if (p->base == 0) sf_meter_page_scores(&chosen.backend, &chosen.a, p->page);
+    sf_meter_packed_probabilities(&chosen.backend, &chosen.a, e->heads * candidates, e->kv_heads * candidates);
     all.exact += sf_toll_paid(&chosen, share).exact;
     return (sf_estimate){.paper = all.exact, .exact = all.exact};
 }
@@ -95,7 +90,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_twilight = {
     .abi = SF_METHOD_ABI,
     .name = "twilight",
-    .version = 1, /* 0: estimates without the cap on logits */
+    .version = 2, /* 0: estimates without the cap on logits; 1: choosing cost candidates and bounds alone */
     .summary = "of Quest's pages, the fewest keys that hold a share of what 4 bits of each estimate",
     .paper = "Lin et al. 2025, Twilight, arXiv 2502.02770",
     .form = SF_FORM_SAMPLED,

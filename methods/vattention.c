@@ -103,7 +103,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Keys in 4 bits; of a step, what predicts, of every key, two rows of draws, and the moments of the first sample's keys. */
+/* Keys in 4 bits; of a step, its key, what predicts, of every key, and the keys of the first sample. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
@@ -115,19 +115,14 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     if (e->phase == SF_PREFILL || others < 2 || p->density >= 1) return sf_toll_paid(&t, 1);
     if (p->predictor == EXACT) sf_meter_key_probabilities(&t.backend, &t.a);
     else sf_meter_packed_probabilities(&t.backend, &t.a, h * keys, (int64_t)e->kv_heads * keys);
-    sf_toll_fill(&t, h, p->sinks), sf_toll_fill(&t, h, p->local), sf_toll_top(&t, h, keys);
-    for (int which = 0; which < 2; which++)
-        sf_toll_draws(&t, keys, false), sf_toll_fill(&t, h, p->sinks), sf_toll_fill(&t, h, p->local), sf_toll_fill(&t, h, p->top);
-    sf_toll_top(&t, h, keys);
     sf_meter_sample_moments(&t.backend, &t.a, moments, p->verified != SF_DENOMINATOR);
-    sf_toll_top(&t, h, keys), sf_toll_sample_bias(&t, keys, keys);
     return sf_toll_paid(&t, 1);
 }
 
 const sf_method sf_vattention = {
     .abi = SF_METHOD_ABI,
     .name = "vattention",
-    .version = 1, /* 0: estimates without the cap on logits */
+    .version = 2, /* 0: estimates without the cap on logits; 1: choosing cost what predicts alone */
     .summary = "first, latest and best keys, and a weighted sample of the others that keeps a promise",
     .paper = "Desai et al. 2025, vAttention, arXiv 2510.05688",
     .form = SF_FORM_SAMPLED,

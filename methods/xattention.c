@@ -91,6 +91,7 @@ const sf_method sf_xattention = {
     .form = SF_FORM_BLOCKS,
     .summary = "key blocks whose antidiagonals hold a share of the attention",
     .paper = "Xu et al. 2025, XAttention, arXiv 2503.16428",
+    .version = 1, /* 0: cost of a selection at full budget */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = sf_density_fit,

@@ -277,57 +277,6 @@ static void corrected_methods_carry_their_bases_own(void **state)
     assert_true(carrying > 0);
 }
 
-/* What a method says that choosing costs is what the meter counts when it chooses. */
-static void estimates_equal_the_meter(void **state)
-{
-    (void)state;
-    for (int i = 0; sf_methods[i]; i++)
-        for (int sparse = 0; sparse < 2; sparse++) {
-            const sf_method *m = sf_methods[i];
-            if (!m->estimate || m->decode) continue; /* of decode, it is elements read */
-            sf_synthetic s = {.tokens = 333, .heads = 6, .kv_heads = 2, .head_dim = 32, .sinks = true, .seed = 4};
-            sf_extent e = {.tokens = s.tokens,
-                           .output = 8,
-                           .heads = s.heads,
-                           .kv_heads = s.kv_heads,
-                           .head_dim = s.head_dim,
-                           .layers = 1};
-            char *params = make_params(m, NULL);
-            for (const sf_param *p = m->params; p->name; p++) {
-                if (strcmp(p->name, "tau") == 0) *(double *)(params + p->offset) = sparse; /* no map, or one for all */
-                if (strcmp(p->name, "selection") == 0) *(int *)(params + p->offset) = sparse;
-            }
-            assert_int_equal(sf_hook_fit(m, &e, 0.7, params), SF_OK);
-            sf_backend b;
-            sf_meter meter = {0};
-            sf_pattern pattern;
-            ok(sf_backend_open("cpu", 1, &b), m->name);
-            ok(sf_synthetic_open(&s, &b), m->name);
-            b.meter = &meter;
-            sf_attention a = sf_synthetic_prompt(&s);
-            sf_state carry;
-            ok(sf_hook_carry(&a, m, params, s.tokens, &s.arena, &carry), m->name);
-            a.carry = &carry;
-            ok(sf_hook_choose(m->prefill ? SF_HOOK_PREFILL : SF_HOOK_COMPRESS, &a, m, params, NULL, &pattern), m->name);
-            double said = m->estimate(&e, params).exact, counted = (double)meter.at[SF_PREFILL][SF_ESTIMATION].flops;
-            if (fabs(said / counted - 1) > 1e-12)
-                fail_msg("%s: says %.0f, the meter counts %.0f", m->name, said, counted);
-            free(params);
-            sf_synthetic_close(&s);
-            sf_backend_close(&b);
-        }
-}
-
-/* Of decode, an estimate is elements read: an exact choice reads every key. */
-static void an_oracle_reads_every_key(void **state)
-{
-    (void)state;
-    extern const sf_method sf_oracle_topk;
-    const sf_extent e = {.phase = SF_DECODE, .tokens = 333, .output = 8, .heads = 6, .kv_heads = 2, .head_dim = 32, .layers = 1};
-    const sf_estimate said = sf_oracle_topk.estimate(&e, NULL);
-    assert_true(said.exact == 2 * 32 * 333 && said.paper == 2 * 32 * 333);
-}
-
 /* SparQ, q = (3, -2, .5, .1), two components: 0 and 1, which are 5 / 5.6 of |q|, so that logits are over sqrt(4 · 5 / 5.6) =
  * 1.890, not sqrt(4) or sqrt(2). */
 static void sparq_divides_by_what_it_looks_at(void **state)
@@ -519,8 +468,6 @@ int main(void)
         cmocka_unit_test(worked_examples_of_estimates),
         cmocka_unit_test(a_walk_goes_on_from_layer_to_layer),
         cmocka_unit_test(axes_diagonalise),
-        cmocka_unit_test(estimates_equal_the_meter),
-        cmocka_unit_test(an_oracle_reads_every_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

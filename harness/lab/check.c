@@ -366,7 +366,7 @@ static verdict budgets(check *c)
  * 1 %. */
 static verdict estimate(check *c)
 {
-    static const char *const WHAT[SF_BILLS] = {"FLOPs", "FLOPs at the prompt", "elements in steps"};
+    static const char *const WHAT[SF_BILLS] = {"FLOPs", "FLOPs at the prompt", "elements read in steps"};
     sf_trial t = trial(c, shape(c, c->tokens), USUAL);
     sf_bill bill;
     bool good = true, any = false;

@@ -415,7 +415,7 @@ static sf_status bill(const sf_trial *t, sf_backend *b, lane *l, sf_bill *out)
     if (m->compress || m->observe) out->said[SF_BILL_PROMPT] = said(t, l, SF_PREFILL, true, 0);
     b->phase = SF_DECODE;
     SF_TRY(take_steps(t, b, l, left, state));
-    out->counted[SF_BILL_STEPS] = ((double)steps->cache_bytes + (double)steps->other_bytes) / (double)sf_bytes(b->activation, 1);
+    out->counted[SF_BILL_STEPS] = ((double)steps->weight_bytes + (double)steps->cache_bytes) / (double)sf_bytes(b->activation, 1);
     for (int n = 1; n <= t->on.tail && (m->decode || m->observe); n++) out->said[SF_BILL_STEPS] += said(t, l, SF_DECODE, false, n);
     if (m->decode || m->observe) out->any = t->on.tail * said(t, l, SF_DECODE, false, 0);
     return SF_OK;

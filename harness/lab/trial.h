@@ -39,7 +39,7 @@ sf_status sf_trial_run(const sf_trial *trial, sf_backend *backend, sf_outcome *o
 void sf_outcome_free(sf_outcome *o); /* accepts a zeroed one */
 
 /* What choosing costs one sequence over all layers, as the meter counts it and as estimate() says: FLOPs of the prefill; FLOPs, behind it, of what
- * decode's hooks do at the prompt; elements that are moved in all decode steps. What a method has no hook for is 0. */
+ * decode's hooks do at the prompt; elements of weights, keys and what stands for keys that all decode steps read. What a method has no hook for is 0. */
 enum { SF_BILL_PREFILL, SF_BILL_PROMPT, SF_BILL_STEPS, SF_BILLS };
 typedef struct sf_bill {
     double counted[SF_BILLS], said[SF_BILLS];

@@ -18,7 +18,7 @@
  * it is asked by, who has counted it: every logit is computed and every key read, values of what weighs alone.
  *
  * Of choosing, `exact` is what the meter counts under estimation: in prefill FLOPs, those of a decode method that watches the prompt too;
- * in decode all that is moved for it, scores too, in elements of the cache's size.
+ * in decode what is read of weights, keys and what stands for keys, in elements of the cache's size.
  *
  * Methods apply to global layers only; sliding layers always cost their window, those that recur their state. */
 #ifndef SF_COST_H
@@ -37,8 +37,8 @@ typedef struct sf_cost_query {
     const void *params;      /* of the method, fitted */
     const sf_method *watches; /* prefill: the decode's, whose compress, settle and first observe are counted behind it; NULL: none */
     const void *watches_params;
-    int output;              /* decode steps at most: methods have room for so many keys beside the prompt's */
-    sf_dtype element;        /* of the cache as the run has it: what estimation moves is in elements of this size */
+    int output;              /* decode steps at most; 0: not known */
+    sf_dtype element;        /* of the cache as the run has it: what estimation reads is in elements of this size */
 } sf_cost_query;
 
 typedef struct sf_cost_term { const char *name; double paper, exact; } sf_cost_term;
