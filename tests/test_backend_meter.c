@@ -137,10 +137,10 @@ static void attention(void **state)
     /* blocks 4 x 5: rows 0 … 3 end at position 5, 4 … 7 at 9, 8 and 9 at 11: 2 + 2 + 3 key blocks */
     sf_lists lists = {12, 3, count, index_};
     assert_int_equal(op->top_blocks(&b, &a, x, 4, x, 5, H, 2, 1, 1, &lists), SF_OK);
-    counts("top_blocks", SF_ESTIMATION, (sf_count){.flops = 7 * H * 2 * D, .other_bytes = (3 * H + 3 * G) * D * 4});
+    counts("top_blocks", SF_ESTIMATION, (sf_count){.flops = 7 * H * 2 * D, .cache_bytes = 3 * G * D * 4, .other_bytes = 3 * H * D * 4});
     assert_int_equal(op->block_probabilities(&b, &a, x, 4, x, 5, y), SF_OK);
     counts("block_probabilities", SF_ESTIMATION,
-           (sf_count){.flops = 7 * H * (2 * D + 5), .other_bytes = (3 * H + 3 * G) * D * 4 + 9 * H * 4});
+           (sf_count){.flops = 7 * H * (2 * D + 5), .cache_bytes = 3 * G * D * 4, .other_bytes = 3 * H * D * 4 + 9 * H * 4});
     assert_int_equal(op->top_block_mass(&b, &a, 4, 5, G, 2, &lists), SF_OK);
     counts("top_block_mass", SF_ESTIMATION,
            (sf_count){
@@ -153,7 +153,20 @@ static void attention(void **state)
            (sf_count){.flops = 2 * 8 * G * D, .cache_bytes = 8 * G * D * 4, .other_bytes = 2 * 2 * G * D * 4});
     assert_int_equal(op->page_scores(&b, &a, 4, 3, x, x, y), SF_OK);
     counts("page_scores", SF_ESTIMATION,
-           (sf_count){.flops = 3 * H * 4 * D, .other_bytes = 2 * 3 * G * D * 4 + 3 * G * 4 + H * D * 4});
+           (sf_count){.flops = 3 * H * 4 * D, .cache_bytes = 2 * 3 * G * D * 4, .other_bytes = 3 * G * 4 + H * D * 4});
+    /* keys in components of their own, 3 of which are looked at; a basis of 2; bounds of 3 pages; keys in 4 bits and a range of 2 floats */
+    sf_lists at = {.rows = G, .stride = 3, .count = count, .index = index_};
+    for (int g = 0; g < G; g++)
+        for (int i = 0; i < 3; i++) count[g] = 3, index_[g * 3 + i] = i;
+    assert_int_equal(op->component_scores(&b, &a, x, x, D, N, &at, false, y), SF_OK);
+    counts("component_scores", SF_ESTIMATION, (sf_count){.flops = 2 * 3 * N * H, .cache_bytes = 3 * N * G * 4, .other_bytes = H * (D + N) * 4});
+    assert_int_equal(op->components(&b, &a, false, x, 2, 0, 0, y), SF_OK);
+    counts("components of a query", SF_ESTIMATION, (sf_count){.flops = 2 * H * D * 2, .weight_bytes = G * D * 2 * 4, .other_bytes = H * D * 4 + H * 2 * 4});
+    assert_int_equal(op->page_component_scores(&b, &a, 4, 3, x, x, &at, false, y), SF_OK);
+    counts("page_component_scores", SF_ESTIMATION, (sf_count){.flops = 2 * 3 * 3 * H, .cache_bytes = 3 * 3 * G * 4, .other_bytes = 3 * H * 4 + H * D * 4});
+    assert_int_equal(op->packed_probabilities(&b, &a, N, index_, x, NULL, y), SF_OK);
+    counts("packed_probabilities", SF_ESTIMATION,
+           (sf_count){.flops = H * N * (2 * D + 5), .cache_bytes = N * G * ((D + 7) / 8 * 4 + 8), .other_bytes = H * D * 4 + H * N * 4});
     assert_int_equal(op->key_probabilities(&b, &a, y), SF_OK);
     counts("key_probabilities", SF_ESTIMATION,
            (sf_count){.flops = H * N * (2 * D + 5), .cache_bytes = keys, .other_bytes = H * D * 4 + H * N * 4});
