@@ -408,11 +408,11 @@ static sf_status note_norms(sf_attention *a, const void *params, sf_state *s, sf
     return sf_dense(a, out);
 }
 
-/* Norms, added to what is there. */
+/* Norms, added to what is there, and the choice, among all that there is room for. */
 static sf_estimate norms_cost(const sf_extent *e, const void *params)
 {
     (void)params;
-    return (sf_estimate){.exact = (double)e->tokens * e->kv_heads * (2 * e->head_dim + 2 + 1)}; /* and chosen among */
+    return (sf_estimate){.exact = e->kv_heads * ((double)e->tokens * (2 * e->head_dim + 2) + e->tokens + e->output)};
 }
 
 static sf_status keep_first(sf_attention *a, const void *params, sf_state *s, sf_pattern *out)

@@ -106,7 +106,7 @@ int sf_cmd_check(int argc, char **argv)
 {
     static const struct argp argp = {options, parse, "METHOD|TASK|PLUGIN.so|all|tasks",
                                      "Certifies a sparse-attention method: full budget equals dense, causality, density as "
-                                     "counted, the same result on every backend and thread count, with heads split over ranks, "
+                                     "counted, choosing at the cost that the method says, the same result on every backend and thread count, with heads split over ranks, "
                                      "and more. Certifies a "
                                      "task: same seed, same sample, lengths met, its own answer scores 1, an empty one 0, "
                                      "any bytes are an answer. `all`: every method, those named at last that the device does not run; `tasks`: every task.\v"

@@ -6,7 +6,7 @@ P=$T/prefix
 installed "$P" MAN=
 cp -r tests/plugin "$T/plugin"
 make -s -C "$T/plugin" PREFIX="$P" >"$T/log" 2>&1 || fail "the plug-in does not build: $(cat "$T/log")"
-for broken in wrong_abi no_symbol no_hooks out_of_range needs_more crashes; do
+for broken in wrong_abi no_symbol no_hooks out_of_range needs_more crashes unsaid_cost; do
     make -s -C "$T/plugin" PREFIX="$P" $broken.so 2>"$T/log" || fail "$broken.c: $(cat "$T/log")"
     mv "$T/plugin/$broken.so" "$T"
 done
@@ -48,6 +48,9 @@ refused 'tensor layers.1.window: expected shape \[1\], found \[1, 1\]' "${traine
 refused 'expected F32, F16 or BF16 of shape \[1\], found F32 of more than 4 dimensions' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/deep.safetensors}]}"
 refused 'expected a safetensors file with what was trained' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window]}"
 [ ! -e "$T/no.h5" ] || fail "something was run without its weights"
+"$P/bin/frontier" check "$T/unsaid_cost.so" >"$T/out" 2>"$T/log" && fail "what chooses at a cost that it does not say is certified"
+grep FAIL "$T/out" >"$T/failed"; [ "$(wc -l <"$T/failed")" = 1 ] || fail "unsaid_cost: more than its costs fails: $(cat "$T/failed")"
+grep -q 'decode *choosing costs what estimate() says *FAIL.*it has no estimate()' "$T/failed" || fail "unsaid_cost: $(cat "$T/failed")"
 "$P/bin/frontier" check "$T/plugin/trained_window.so" >"$T/out" 2>&1 || fail "with weights made up: $(cat "$T/out")"
 grep -q 'with weights made up' "$T/out" || fail "check does not say whose weights: $(cat "$T/out")"
 run+=(-s on_error=stop) # tests/cli/apart.sh has the other way
