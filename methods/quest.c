@@ -65,8 +65,8 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Bounds of all pages; of a step, the keys of the current one, and both bounds of every page: which is all that the study counts. */
-static sf_estimate estimate(const sf_extent *e, const void *params)
+/* Bounds of all pages; of a step, the keys of the current one, and both bounds of every page. */
+static sf_estimate of_step(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     const double share = p->dense_layers < e->layers ? 1 - (double)p->dense_layers / e->layers : 0;
@@ -77,7 +77,15 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     if (e->phase == SF_PREFILL) return all;
     sf_meter_page_scores(&chosen.backend, &chosen.a, p->page);
     all.exact += sf_toll_paid(&chosen, share).exact;
-    all.paper = 2.0 * e->kv_heads * e->head_dim * e->tokens / p->page;
+    return all;
+}
+
+/* On average over what a page can hold by then. The study: both bounds of every page. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    sf_estimate all = sf_toll_mean(e, params, p->page, of_step);
+    if (e->phase == SF_DECODE) all.paper = 2.0 * e->kv_heads * e->head_dim * e->tokens / p->page;
     return all;
 }
 

@@ -88,7 +88,7 @@ static sf_status fit(const sf_extent *extent, double sparsity, void *params)
 }
 
 /* Stage 1, and bounds of the chunks of what it keeps; of a step, the keys of its chunk, and `rank` components of each chunk's bounds. */
-static sf_estimate estimate(const sf_extent *e, const void *params)
+static sf_estimate of_step(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     const int prompt = sf_toll_prompt(e), kept = p->capacity < prompt ? p->capacity : prompt;
@@ -106,6 +106,12 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     sf_meter_page_bounds(&t.backend, &t.a, p->chunk, t.a.keys - 1);
     sf_meter_page_component_scores(&t.backend, &t.a, p->chunk, &at);
     return sf_toll_paid(&t, 1);
+}
+
+/* On average over what a chunk can hold by then. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    return sf_toll_mean(e, params, ((const struct params *)params)->chunk, of_step);
 }
 
 const sf_method sf_rocketkv = {

@@ -68,7 +68,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
 }
 
 /* Keys in 4 bits and bounds of pages; of a step, its key and the keys of its page, both bounds of every page, and the candidates in 4 bits. */
-static sf_estimate estimate(const sf_extent *e, const void *params)
+static sf_estimate of_step(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     const int keys = e->tokens, first = e->phase == SF_PREFILL ? 0 : keys - 1, pages = (keys + p->page - 1) / p->page;
@@ -85,6 +85,12 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
     sf_meter_packed_probabilities(&chosen.backend, &chosen.a, e->heads * candidates, e->kv_heads * candidates);
     all.exact += sf_toll_paid(&chosen, share).exact;
     return (sf_estimate){.paper = all.exact, .exact = all.exact};
+}
+
+/* On average over what a page can hold by then. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    return sf_toll_mean(e, params, ((const struct params *)params)->page, of_step);
 }
 
 const sf_method sf_twilight = {

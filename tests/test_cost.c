@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "harness/model/cost.h"
+#include "base/yaml.h"
 #include "harness/engine/engine.h"
 #include "harness/config/sweep.h"
 #include "methods/find.h"
@@ -183,8 +184,8 @@ static void estimation_of_the_study(void **state)
                    .phase = SF_DECODE, .tokens = L, .batch = 64, .density = 0.1, .method = quest, .params = params},
                &cost);
     check("quest", " paper", 64 * 28 * 4194304.0, find_term(&cost, "estimation")->paper);
-    /* The keys of the last page too, whose bounds are taken anew. */
-    check("quest", " exact", 64 * 28 * (4194304 + 16 * 512.0), find_term(&cost, "estimation")->exact);
+    /* One page more, which the steps that follow begin; and its keys, of which there are 1 to 16, whose bounds are taken anew. */
+    check("quest", " exact", 64 * 28 * (4194304 + 1024 + 8.5 * 512), find_term(&cost, "estimation")->exact);
 }
 
 /* A prompt shorter than the window costs the same with and without it. */
@@ -260,6 +261,25 @@ static void counted_by_the_meter(void **state)
         sf_cost_of(&m->config, &q, &cost);
         check(models[i], " estimation", find_term(&cost, "estimation")->exact,
               (double)lane.meter.at[SF_PREFILL][SF_ESTIMATION].flops);
+
+        /* Of decode methods, at the prompt and in the one step, whose key is beside the prompt's. */
+        static const char *const WATCHING[] = {"h2o", "rocketkv", "quest", "snapkv"};
+        for (int k = 0; k < 4; k++) {
+            const sf_method *w = sf_method_find(WATCHING[k]);
+            assert_int_equal(sf_yaml_params(NULL, w->params, NULL, params), SF_OK);
+            set(w, params, k == 2 ? "budget" : "capacity", 40);
+            lane = (sf_lane){.output = output, .decode = w, .decode_params = params};
+            assert_int_equal(sf_engine_generate(e, token, TOKENS, &(sf_generation){.max_output = 2}, 1, &lane), SF_OK);
+            q = (sf_cost_query){.phase = SF_PREFILL, .tokens = TOKENS, .batch = 1, .density = 1, .watches = w, .watches_params = params, .output = 1};
+            sf_cost_of(&m->config, &q, &cost);
+            check(w->name, " at the prompt", find_term(&cost, w->compress ? "eviction" : "observation")->exact,
+                  (double)lane.meter.at[SF_PREFILL][SF_ESTIMATION].flops);
+            q = (sf_cost_query){.phase = SF_DECODE, .tokens = TOKENS, .batch = 1, .density = 1, .method = w, .params = params, .output = 1};
+            sf_cost_of(&m->config, &q, &cost);
+            const sf_count *chosen = &lane.meter.at[SF_DECODE][SF_ESTIMATION];
+            const sf_cost_term *said = find_term(&cost, "estimation");
+            check(w->name, " in a step", said ? said->exact : 0, (double)(chosen->weight_bytes + chosen->cache_bytes) / sizeof(float));
+        }
         sf_engine_close(e);
         sf_backend_close(&b);
         sf_model_close(m);
