@@ -20,6 +20,7 @@
 #include <stdbool.h>
 
 #include "kernels/attention.h"
+#include "kernels/cache.h"
 #include "kernels/meter.h"
 
 typedef enum sf_activation {
@@ -177,6 +178,11 @@ typedef struct sf_backend_ops {
      * v NULL: keys are values too. Does not change part[l]->n; the caller checks the capacity and counts. */
     sf_status (*store_kv)(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim,
                           const void *k, const void *v);
+
+    /* Rounds those rows, part[l]->n and on, that store_kv() has just stored, of lanes whose part has a format, to it: each row of a kv head
+     * by itself, on every filling to the bit the same but for the rounding to its dtype. Simulated (cache.h): what packs numbers packs them
+     * as it stores them, so that nothing is counted. */
+    sf_status (*round_kv)(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim);
 
     /* Compacts: to[g, i] = from[g, keep.index[g, i]] for each kv head; to->n = the longest count, to->count is filled
      * (caller allocates k, v of capacity >= the longest count, and count [G]). Where the caller has set to->index instead
@@ -558,7 +564,7 @@ typedef struct sf_backend_ops {
 #define SF_EACH_OP(DO, filling)                                                                                        \
     DO(filling, embed) DO(filling, rms_norm) DO(filling, layer_norm) DO(filling, cast) DO(filling, linear)             \
     DO(filling, rope) DO(filling, scale_queries) DO(filling, gated) DO(filling, copy_columns) DO(filling, add) DO(filling, route) DO(filling, experts)                      \
-    DO(filling, combine) DO(filling, store_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
+    DO(filling, combine) DO(filling, store_kv) DO(filling, round_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
     DO(filling, decode) DO(filling, sink) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
     DO(filling, top_mass) DO(filling, top_mass_within) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \

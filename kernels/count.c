@@ -115,9 +115,9 @@ void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim, boo
     count(b, SF_OTHER, (sf_count){.other_bytes = (values ? 4 : 2) * activations(b, rows * kv_heads * head_dim)}); /* k, v in and out */
 }
 
-void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim, bool values)
+void sf_meter_gather(sf_backend *b, const sf_kv_part *from, int64_t keys, int head_dim)
 {
-    uint64_t bytes = (values ? 2 : 1) * activations(b, keys * head_dim);
+    uint64_t bytes = (from->v != from->k ? 2 : 1) * sf_cache_bytes(from->format, b->activation, keys, head_dim);
     count(b, SF_OTHER, (sf_count){.cache_bytes = bytes, .other_bytes = bytes});
 }
 
@@ -168,10 +168,14 @@ void sf_meter_argmax(sf_backend *b, int64_t rows, int64_t vocab)
     count(b, SF_OTHER, (sf_count){.flops = rows * vocab, .other_bytes = sf_bytes(SF_F32, rows * vocab)});
 }
 
-static uint64_t all_keys(const sf_attention *a)
+/* Of so many rows of the cache, of keys or of values. Both of its parts have one format, if they are there. */
+static uint64_t cached(const sf_attention *a, int64_t rows, int dim)
 {
-    return sf_bytes(a->kv.dtype, (int64_t)a->keys * a->kv_heads * a->head_dim);
+    const sf_cache_format *format = a->kv.prompt.format ? a->kv.prompt.format : a->kv.tail.format;
+    return sf_cache_bytes(format, a->kv.dtype, rows, dim);
 }
+
+static uint64_t all_keys(const sf_attention *a) { return cached(a, (int64_t)a->keys * a->kv_heads, a->head_dim); }
 
 void sf_meter_probe(sf_backend *b, const sf_attention *a, int window, int step, bool column, bool diagonal)
 {
@@ -246,7 +250,7 @@ void sf_meter_page_bounds(sf_backend *b, const sf_attention *a, int page, int fi
     int64_t start = first / page * page, keys = a->keys - start, width = (int64_t)a->kv_heads * a->head_dim;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = 2 * keys * width,
-                     .cache_bytes = sf_bytes(a->kv.dtype, keys * width),
+                     .cache_bytes = cached(a, keys * a->kv_heads, a->head_dim),
                      .other_bytes = 2 * sf_bytes(SF_F32, parts(keys, page) * width)});
 }
 
@@ -275,7 +279,7 @@ void sf_meter_components(sf_backend *b, const sf_attention *a, bool of_keys, boo
     count(b, SF_ESTIMATION,
           (sf_count){.flops = basis ? 2 * rows * d * R : 0,
                      .weight_bytes = table,
-                     .cache_bytes = of_keys ? sf_bytes(a->kv.dtype, rows * d) : 0,
+                     .cache_bytes = of_keys ? cached(a, rows, a->head_dim) : 0,
                      .other_bytes = (of_keys ? activations(b, rows * R) : activations(b, rows * d) + sf_bytes(SF_F32, rows * R))});
 }
 
@@ -302,7 +306,7 @@ void sf_meter_value_means(sf_backend *b, const sf_attention *a, int first)
     int64_t width = (int64_t)a->kv_heads * sf_value_numbers(a), values = (a->keys - first) * width;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = values + width,
-                     .cache_bytes = sf_bytes(a->kv.dtype, values),
+                     .cache_bytes = cached(a, (a->keys - first) * a->kv_heads, sf_value_numbers(a)),
                      .other_bytes = sf_bytes(SF_F32, width) + activations(b, width)});
 }
 
@@ -311,7 +315,7 @@ void sf_meter_representatives(sf_backend *b, const sf_attention *a, int page, in
     int64_t kept = (int64_t)a->kv_heads * pages * most * a->head_dim, scores = (int64_t)a->kv_heads * pages * page;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = kept + scores,
-                     .cache_bytes = sf_bytes(a->kv.dtype, kept),
+                     .cache_bytes = cached(a, kept / a->head_dim, a->head_dim),
                      .other_bytes = sf_bytes(SF_F32, scores + (int64_t)a->kv_heads * pages * a->head_dim)});
 }
 
@@ -332,10 +336,10 @@ void sf_meter_index_scores(sf_backend *b, int64_t rows, int heads, int dim, int6
 
 void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m)
 {
-    int64_t keys = m * segment * a->kv_heads, d = a->head_dim, queries = m * segment * a->heads, cached = a->rotated ? d : 2 * d;
+    int64_t keys = m * segment * a->kv_heads, d = a->head_dim, queries = m * segment * a->heads;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = keys * (3 * d + 2 * sf_value_numbers(a) + 5) + queries * d,
-                     .cache_bytes = sf_bytes(a->kv.dtype, keys * cached),
+                     .cache_bytes = cached(a, keys * (a->rotated ? 1 : 2), a->head_dim),
                      .other_bytes = activations(b, queries * d + 2 * m * a->kv_heads * d)});
 }
 
@@ -354,7 +358,7 @@ void sf_meter_listed_probabilities(sf_backend *b, const sf_attention *a, int64_t
     int64_t q = activations(b, (int64_t)a->heads * a->head_dim), written = sf_bytes(SF_F32, (int64_t)a->heads * a->keys);
     count(b, SF_ESTIMATION,
           (sf_count){.flops = pairs * (2 * a->head_dim + 5),
-                     .cache_bytes = sf_bytes(a->kv.dtype, keys * a->head_dim),
+                     .cache_bytes = cached(a, keys, a->head_dim),
                      .other_bytes = q + written});
 }
 
@@ -371,7 +375,7 @@ void sf_meter_sample_moments(sf_backend *b, const sf_attention *a, int64_t liste
     int64_t d = a->head_dim;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = listed * (2 * d + 5 + (values ? 5 * sf_value_numbers(a) : 0)),
-                     .cache_bytes = sf_bytes(a->kv.dtype, (values && !a->rotated ? 2 : 1) * listed * d),
+                     .cache_bytes = cached(a, (values && !a->rotated ? 2 : 1) * listed, a->head_dim),
                      .other_bytes = activations(b, a->heads * d) + sf_bytes(SF_F32, listed)});
 }
 
@@ -382,7 +386,7 @@ void sf_meter_pack_keys(sf_backend *b, const sf_attention *a, int first)
     int64_t keys = (int64_t)(a->keys - first) * a->kv_heads;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = keys * 4 * a->head_dim,
-                     .cache_bytes = sf_bytes(a->kv.dtype, keys * a->head_dim),
+                     .cache_bytes = cached(a, keys, a->head_dim),
                      .other_bytes = packed(a, keys)});
 }
 
@@ -398,7 +402,7 @@ void sf_meter_hash_keys(sf_backend *b, const sf_attention *a, const sf_hash *has
     int64_t keys = (int64_t)a->kv_heads * (hash->end - hash->begin), planes = (int64_t)hash->bits * hash->tables;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = keys * (2 * planes + 1) * a->head_dim,
-                     .cache_bytes = sf_bytes(a->kv.dtype, keys * a->head_dim),
+                     .cache_bytes = cached(a, keys, a->head_dim),
                      .other_bytes = (uint64_t)(keys * 4 * parts(hash->tables, 2))});
 }
 
@@ -417,6 +421,6 @@ void sf_meter_kmeans(sf_backend *b, const sf_attention *a, const sf_kmeans_how *
     int64_t pairs = whole * how->segment * parts(how->segment, how->each) + rest * parts(rest, how->each), passes = how->iterations + 1;
     count(b, SF_ESTIMATION,
           (sf_count){.flops = g * passes * pairs * 3 * d,
-                     .cache_bytes = sf_bytes(a->kv.dtype, (passes + !a->rotated) * g * keys * d),
+                     .cache_bytes = cached(a, (passes + !a->rotated) * g * keys, a->head_dim),
                      .other_bytes = 2 * activations(b, g * sf_clusters(how) * d) + sf_bytes(SF_F32, g * keys)});
 }

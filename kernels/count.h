@@ -22,7 +22,7 @@ void sf_meter_scale(sf_backend *b, int64_t n);
 void sf_meter_weigh_experts(sf_backend *b, int64_t n, const sf_tensor *of);
 /* values: they are stored beside keys. */
 void sf_meter_store(sf_backend *b, int64_t rows, int kv_heads, int head_dim, bool values);
-void sf_meter_gather(sf_backend *b, int64_t keys, int head_dim, bool values); /* keys: kept, summed over kv heads */
+void sf_meter_gather(sf_backend *b, const sf_kv_part *from, int64_t keys, int head_dim); /* keys: kept, summed over kv heads */
 void sf_meter_sink(sf_backend *b, const sf_tensor *sink, int64_t rows, int heads, int head_dim);
 /* As backend.h has them: states of `lanes`, rows of all of them together. */
 void sf_meter_convolve(sf_backend *b, int lanes, int64_t rows, const sf_tensor *w, const sf_tensor *bias);

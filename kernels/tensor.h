@@ -60,6 +60,8 @@ typedef struct sf_lists {
     int32_t *index; /* [rows, stride] */
 } sf_lists;
 
+struct sf_cache_format; /* kernels/cache.h */
+
 /* One stretch of cached keys and values of one sequence at one layer. Keys are stored rotated (after RoPE), so their
  * place in the buffer does not matter to attention. */
 typedef struct sf_kv_part {
@@ -69,6 +71,7 @@ typedef struct sf_kv_part {
     const int32_t *count; /* [G] keys in use of each head, backend memory; NULL: n for all */
     const int32_t *index; /* [G, stride] a view of a longer part: key j lies at row index[g, j]; NULL: at row j */
     int64_t stride;
+    const struct sf_cache_format *format; /* that its rows were rounded to as they were stored, and are counted in; NULL: none */
 } sf_kv_part;
 
 /* Where key j of head g lies in k and v, in rows of D. */

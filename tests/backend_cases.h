@@ -1582,6 +1582,62 @@ static void cache_case(twin *t, uint64_t seed)
     end_case(t, what);
 }
 
+/* Rows of a cache in each format, more lanes than a launch takes, beside some that have none; to the bit, but for the rounding to
+ * bf16. Rows before and behind those that were stored stay. */
+static void round_case(twin *t, uint64_t seed)
+{
+    begin_case(t, seed);
+    char what[256];
+    enum { LANES = 35 };
+    int lanes = ONE_OF(t, 1, 3, LANES), kv_heads = in_range(t, 1, 4), dim = ONE_OF(t, 32, 64, 96, 128), rows = ONE_OF(t, 1, 2, 7, 40);
+    bool odd = ONE_OF(t, 0, 0, 1); /* dimensions that groups of 32 do not fit */
+    if (odd) dim += 7;
+    snprintf(what, sizeof what, "seed %llu: rounding %d lanes, kv heads %d dim %d rows %d", (unsigned long long)seed, lanes, kv_heads, dim, rows);
+    sf_kv_part lane[LANES][2], *part[2][LANES];
+    float *before[LANES][2];
+    for (int l = 0; l < lanes; l++) {
+        const int format = in_range(t, 0, odd ? 2 : 3), there = in_range(t, 0, 5), capacity = there + rows + in_range(t, 0, 3);
+        const int64_t size = (int64_t)kv_heads * capacity * dim;
+        for (int i = 0; i < 2; i++) {
+            float *x = before[l][i] = randoms(t, size, ONE_OF(t, 1, 1, 30, 1000));
+            for (int64_t r = 0; r < size / dim; r++) /* rows of nothing, tiny ones, whole steps and their halves, largest ones of both signs */
+                for (int d = 0, kind = in_range(t, 0, 7); d < dim; d++) {
+                    float *own = &x[r * dim + d];
+                    if (kind == 0) *own = 0;
+                    if (kind == 1) *own = rounded(t, *own * 1e-7f);
+                    if (kind == 2) *own = (float)in_range(t, -254, 254) / 2;
+                    if (kind == 3 && d % 3 == 0) *own = in_range(t, 0, 1) ? 4 : -4;
+                    if (kind == 4 && d == 0) *own = NAN;
+                }
+            for (int s = 0; s < 2; s++) *(i ? &lane[l][s].v : &lane[l][s].k) = put_activations(t, s, x, size);
+        }
+        for (int s = 0; s < 2; s++) {
+            void *k = lane[l][s].k, *v = lane[l][s].v;
+            lane[l][s] = (sf_kv_part){.k = k, .v = v, .capacity = capacity, .n = there, .format = format < 3 ? &sf_cache_formats[format] : NULL};
+            if (odd && format == 2) lane[l][s].format = NULL;
+            part[s][l] = &lane[l][s];
+        }
+    }
+    BOTH(t, round_kv(&t->b[s], lanes, part[s], rows, kv_heads, dim));
+    for (int l = 0; l < lanes; l++) {
+        const int64_t size = (int64_t)kv_heads * lane[l][0].capacity * dim;
+        for (int i = 0; i < 2; i++) {
+            float *a = get_activations(t, 0, i ? lane[l][0].v : lane[l][0].k, size), *b = get_activations(t, 1, i ? lane[l][1].v : lane[l][1].k, size);
+            for (int64_t e = 0; e < size; e++) {
+                const int row = (int)(e / dim % lane[l][0].capacity) - lane[l][0].n;
+                const float want = t->b[1].activation == SF_F32 ? a[e] : rounded(t, a[e]);
+                if (!(isnan(want) && isnan(b[e])) && memcmp(&want, &b[e], sizeof want) != 0)
+                    fail_msg("%s: lane %d format %s element %lld is %.9g, expected %.9g of %.9g", what, l,
+                             lane[l][0].format ? lane[l][0].format->name : "none", (long long)e, b[e], want, before[l][i][e]);
+                if ((row < 0 || row >= rows || !lane[l][0].format) && !isnan(want) && want != before[l][i][e])
+                    fail_msg("%s: lane %d element %lld was %.9g and became %.9g", what, l, (long long)e, before[l][i][e], want);
+            }
+            free(a), free(b), free(before[l][i]);
+        }
+    }
+    end_case(t, what);
+}
+
 /* ---- estimation ---- */
 
 static void probe_case(twin *t, uint64_t seed, int most_keys)

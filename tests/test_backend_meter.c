@@ -87,6 +87,12 @@ static void layers(void **state)
     sf_kv_part to = {.k = y + 2000, .v = y + 3000, .capacity = 3, .count = count};
     assert_int_equal(op->gather_kv(&b, &part, &keep, D, &to), SF_OK);
     counts("gather_kv", SF_OTHER, (sf_count){.cache_bytes = 4 * 2 * D * 4, .other_bytes = 4 * 2 * D * 4});
+    part.format = sf_cache_format_of("simulated_fp8"), part.n = 0;
+    assert_int_equal(op->round_kv(&b, 1, &at, 3, G, D), SF_OK);
+    counts("round_kv", SF_OTHER, (sf_count){0});
+    part.n = 20;
+    assert_int_equal(op->gather_kv(&b, &part, &keep, D, &to), SF_OK);
+    counts("gather_kv of a format", SF_OTHER, (sf_count){.cache_bytes = 4 * 2 * D, .other_bytes = 4 * 2 * D});
 
     sf_kv_part rows = {.k = y, .v = y, .capacity = 40}, kept = {.k = y + 2000, .v = y + 2000, .capacity = 3, .count = count}; /* keys are values */
     at = &rows;

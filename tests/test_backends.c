@@ -41,6 +41,7 @@ static void recurrent_of(twin *t, uint64_t seed, int size)
 static void linear_of(twin *t, uint64_t seed, int phase) { linear_case(t, seed, (sf_phase)phase); }
 static void weights_of(twin *t, uint64_t seed, int phase) { (void)seed, weight_types_case(t, (sf_phase)phase); }
 static void cache_of(twin *t, uint64_t seed, int size) { (void)size, cache_case(t, seed); }
+static void round_of(twin *t, uint64_t seed, int size) { (void)size, round_case(t, seed); }
 static void select_of(twin *t, uint64_t seed, int size) { (void)size, select_case(t, seed); }
 static void long_pages_of(twin *t, uint64_t seed, int size) { (void)size, long_pages_case(t, seed); }
 static void long_probe_of(twin *t, uint64_t seed, int size) { (void)size, long_probe_case(t, seed); }
@@ -64,6 +65,7 @@ static const struct suite {
     {"weight_types_prefill", weights_of, 1, 1, .seed = 0, .size = SF_PREFILL},
     {"weight_types_decode", weights_of, 1, 1, .seed = 0, .size = SF_DECODE},
     {"cache", cache_of, 40, 15, .seed = 4000},
+    {"round", round_of, 60, 30, .seed = 4500},
     {"selection", select_of, 80, 15, .seed = 5000},
     {"prefill", prefill_case, 120, 25, .seed = 6000, .size = 150, .every = 5, .larger = 400},
     {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},

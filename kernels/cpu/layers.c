@@ -287,6 +287,21 @@ sf_status sf_cpu_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int
     return SF_OK;
 }
 
+sf_status sf_cpu_round_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) collapse(2) if (lanes * rows > 64)
+    for (int l = 0; l < lanes; l++) {
+        for (int64_t i = 0; i < rows * kv_heads; i++) {
+            const sf_kv_part *p = part[l];
+            const int64_t at = (i % kv_heads * p->capacity + p->n + i / kv_heads) * head_dim;
+            if (!p->format) continue;
+            sf_cache_round(p->format, (float *)p->k + at, head_dim);
+            if (p->v != p->k) sf_cache_round(p->format, (float *)p->v + at, head_dim);
+        }
+    }
+    return SF_OK;
+}
+
 sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to)
 {
     size_t bytes = (size_t)head_dim * sizeof(float);
@@ -310,7 +325,7 @@ sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists
             if (from->v != from->k) memcpy((float *)to->v + target, (const float *)from->v + source, bytes);
         }
     }
-    sf_meter_gather(b, total, head_dim, from->v != from->k);
+    sf_meter_gather(b, from, total, head_dim);
     return SF_OK;
 }
 

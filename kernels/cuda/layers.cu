@@ -392,6 +392,71 @@ sf_status sf_cuda_store_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
     return SF_OK;
 }
 
+struct round_lanes {
+    bf16 *x[2][SF_CUDA_LANES]; /* keys, values; NULL: no format, or keys are values too */
+    int64_t capacity[SF_CUDA_LANES];
+    int first[SF_CUDA_LANES];
+    sf_cache_kind kind[SF_CUDA_LANES];
+    int group[SF_CUDA_LANES];
+};
+
+/* A warp a row of a kv head, blocks (rows, lanes, keys or values). Groups, but for those of a whole row, are of 32 numbers: one a thread.
+ * The largest magnitude is found with its sign, and of several with the first one's, as a host finds it. Test: test_backends cuda 100 round. */
+__global__ void round_kv(round_lanes to, int64_t rows, int kv_heads, int head_dim)
+{
+    sf_begin();
+    const int lane = blockIdx.y, thread = threadIdx.x % 32;
+    const int64_t i = blockIdx.x * (int64_t)(blockDim.x / 32) + threadIdx.x / 32;
+    bf16 *x = to.x[blockIdx.z][lane];
+    if (!x || i >= rows * kv_heads) return; /* a whole warp */
+    x += (i % kv_heads * to.capacity[lane] + to.first[lane] + i / kv_heads) * head_dim;
+    const sf_cache_kind kind = to.kind[lane];
+    const int group = to.group[lane] ? to.group[lane] : head_dim;
+    for (int first = 0; first < head_dim; first += group) {
+        float most = 0;
+        int at = INT32_MAX;
+        for (int d = thread; kind != SF_CACHE_E4M3 && d < group; d += 32) {
+            const float own = __bfloat162float(x[first + d]);
+            if (fabsf(own) > fabsf(most)) most = own, at = d;
+        }
+        for (int step = 16; step; step >>= 1) {
+            const float other = __shfl_xor_sync(~0u, most, step);
+            const int there = __shfl_xor_sync(~0u, at, step);
+            if (fabsf(other) > fabsf(most) || (fabsf(other) == fabsf(most) && there < at)) most = other, at = there;
+        }
+        for (int d = thread; d < group; d += 32) {
+            const float own = __bfloat162float(x[first + d]);
+            const float rounded = kind == SF_CACHE_E4M3   ? sf_cache_e4m3(own)
+                                  : kind == SF_CACHE_INT8 ? sf_cache_int8(own, fabsf(most))
+                                                          : sf_cache_q4_0(own, most);
+            x[first + d] = __float2bfloat16_rn(rounded);
+        }
+    }
+}
+
+sf_status sf_cuda_round_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim)
+{
+    for (int done = 0; rows && done < lanes; done += SF_CUDA_LANES) {
+        const int now = lanes - done < SF_CUDA_LANES ? lanes - done : SF_CUDA_LANES;
+        round_lanes to = {};
+        bool any = false;
+        for (int i = 0; i < now; i++) {
+            const sf_kv_part *p = part[done + i];
+            if (!p->format) continue;
+            any = true;
+            to.x[0][i] = (bf16 *)p->k;
+            to.x[1][i] = p->v != p->k ? (bf16 *)p->v : NULL;
+            to.capacity[i] = p->capacity;
+            to.first[i] = p->n;
+            to.kind[i] = p->format->kind;
+            to.group[i] = p->format->group;
+        }
+        const unsigned blocks = (unsigned)ceil_div<int64_t>(rows * kv_heads, THREADS / 32);
+        if (any) SF_TRY(sf_cuda_follow(b, round_kv, dim3(blocks, now, 2), THREADS, 0, to, rows, kv_heads, head_dim));
+    }
+    return SF_OK;
+}
+
 __global__ void gather_kv(const bf16 *k, const bf16 *v, int64_t capacity, sf_lists keep, int head_dim, bf16 *to_k,
                           bf16 *to_v, int64_t to_capacity, int32_t *count)
 {
@@ -426,7 +491,7 @@ sf_status sf_cuda_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_list
     }
     free(count);
     CUDA_TRY(error);
-    sf_meter_gather(b, (int64_t)kept, head_dim, from->v != from->k);
+    sf_meter_gather(b, from, (int64_t)kept, head_dim);
     return SF_OK;
 }
 

@@ -194,6 +194,21 @@ sf_status sf_reference_store_kv(sf_backend *b, int lanes, sf_kv_part *const *par
     return SF_OK;
 }
 
+sf_status sf_reference_round_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim)
+{
+    (void)b;
+    for (int l = 0; l < lanes; l++) {
+        for (int64_t r = 0; part[l]->format && r < rows; r++) {
+            for (int g = 0; g < kv_heads; g++) {
+                int64_t at = (g * part[l]->capacity + part[l]->n + r) * head_dim;
+                sf_cache_round(part[l]->format, (float *)part[l]->k + at, head_dim);
+                if (part[l]->v != part[l]->k) sf_cache_round(part[l]->format, (float *)part[l]->v + at, head_dim);
+            }
+        }
+    }
+    return SF_OK;
+}
+
 sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim,
                                  sf_kv_part *to)
 {
@@ -218,7 +233,7 @@ sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf
         if (n > to->n) to->n = n;
         total += n;
     }
-    sf_meter_gather(b, total, head_dim, from->v != from->k);
+    sf_meter_gather(b, from, total, head_dim);
     return SF_OK;
 }
 
