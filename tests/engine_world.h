@@ -246,6 +246,16 @@ static inline void close_world(world *w)
     sf_backend_close(&w->backend);
 }
 
+static inline void needs_device(const char *device)
+{
+    sf_backend probe;
+    if (sf_backend_open(device, 1, &probe) != SF_OK) {
+        printf("skipped: %s\n", sf_error());
+        skip();
+    }
+    sf_backend_close(&probe);
+}
+
 typedef struct allowed_arm {
     arm a;
     const char *refused; /* with these words; NULL: it runs */

@@ -10,16 +10,6 @@
 
 /* ---- economies change nothing ------------------------------------------------------------------------------------ */
 
-static void needs_device(const char *device)
-{
-    sf_backend probe;
-    if (sf_backend_open(device, 1, &probe) != SF_OK) {
-        printf("skipped: %s\n", sf_error());
-        skip();
-    }
-    sf_backend_close(&probe);
-}
-
 /* *state names the device. */
 static void alone_and_in_company(void **state)
 {

@@ -19,7 +19,7 @@ static int repeat_of(const sf_batch *batch) { return sf_part_repeat(batch->whole
 static bool same_prefill(const sf_prompt *prompt, const sf_lane *lane)
 {
     const sf_method *m = lane->prefill;
-    if (prompt->method != m) return false;
+    if (prompt->method != m || prompt->cache != lane->cache) return false;
     return !m || !m->params_size || memcmp(prompt->params, lane->prefill_params, m->params_size) == 0;
 }
 
@@ -29,7 +29,7 @@ static sf_prompt *prompt_of(sf_batch *batch, const sf_job *job, const sf_lane *l
     for (int i = 0; i < batch->prompts; i++)
         if (batch->prompt[i].job == job && same_prefill(&batch->prompt[i], lane)) return &batch->prompt[i];
     sf_prompt *added = &batch->prompt[batch->prompts++];
-    *added = (sf_prompt){.job = job, .method = lane->prefill, .params = lane->prefill_params};
+    *added = (sf_prompt){.job = job, .method = lane->prefill, .params = lane->prefill_params, .cache = lane->cache};
     return added;
 }
 
@@ -60,11 +60,11 @@ static sf_status host_array(int64_t n, size_t size, void *out)
 /* ---- what stays to the end --------------------------------------------------------------------------------------- */
 
 /* keys: numbers of all keys of a row. */
-static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t keys, int64_t capacity, sf_kv_part *out)
+static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t keys, int64_t capacity, const sf_cache_format *format, sf_kv_part *out)
 {
     const sf_model_config *c = batch->config;
     size_t bytes = sf_bytes(batch->backend->activation, keys * capacity);
-    *out = (sf_kv_part){.capacity = capacity};
+    *out = (sf_kv_part){.capacity = capacity, .format = format};
     SF_TRY(sf_arena_alloc(arena, bytes, &out->k));
     out->v = out->k;
     return c->latent ? SF_OK : sf_arena_alloc(arena, bytes, &out->v);
@@ -161,7 +161,7 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
     if (batch->config->entmax_alpha != 0) SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->weighed));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         int64_t capacity = kept_keys(batch, prompt, layer);
-        if (capacity) SF_TRY(open_part(batch, batch->store, layer_keys(batch, layer), capacity, &prompt->part[layer]));
+        if (capacity) SF_TRY(open_part(batch, batch->store, layer_keys(batch, layer), capacity, prompt->cache, &prompt->part[layer]));
         SF_TRY(open_recurrent(batch, batch->store, layer, &prompt->recurrent[layer]));
     }
     return SF_OK;
@@ -379,7 +379,7 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
             staged |= sf_layer_attends(batch->config, layer) && !sf_layer_borrows(batch->config, layer) && batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
     if (!staged) return SF_OK;
-    return open_part(batch, batch->work, sf_widest_keys(batch->config), batch->longest, &batch->staging);
+    return open_part(batch, batch->work, sf_widest_keys(batch->config), batch->longest, NULL, &batch->staging);
 }
 
 sf_status sf_batch_decode_buffers(sf_batch *batch)
@@ -392,7 +392,7 @@ sf_status sf_batch_decode_buffers(sf_batch *batch)
             sf_cache *cache = &batch->sequence[i].at[layer];
             SF_TRY(open_recurrent(batch, batch->work, layer, &cache->recurrent));
             if (sf_layer_attends(batch->config, layer) && !sf_layer_borrows(batch->config, layer))
-                SF_TRY(open_part(batch, batch->work, layer_keys(batch, layer), capacity, &cache->tail));
+                SF_TRY(open_part(batch, batch->work, layer_keys(batch, layer), capacity, batch->sequence[i].lane->cache, &cache->tail));
         }
     }
     return SF_OK;
@@ -403,11 +403,11 @@ sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_
     int kv_heads = batch->config->kv_heads; /* of layers that see everything, which methods evict from */
     int32_t *count, *index;
     if (batch->backend->ops->views && sequence->prompt->kept) {
-        cache->prompt = (sf_kv_part){.stride = capacity};
+        cache->prompt = (sf_kv_part){.stride = capacity, .format = sequence->lane->cache};
         SF_TRY(sf_arena_alloc(batch->store, (size_t)(kv_heads * capacity) * sizeof *index, (void **)&index));
         cache->prompt.index = index;
     } else {
-        SF_TRY(open_part(batch, batch->store, (int64_t)kv_heads * batch->config->head_dim, capacity, &cache->prompt));
+        SF_TRY(open_part(batch, batch->store, (int64_t)kv_heads * batch->config->head_dim, capacity, sequence->lane->cache, &cache->prompt));
     }
     SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof *count, (void **)&count));
     cache->prompt.count = count;

@@ -34,6 +34,7 @@ typedef struct sf_prompt {
     const sf_job *job;
     const sf_method *method; /* NULL: dense */
     const void *params;
+    const sf_cache_format *cache; /* NULL: exact */
     bool kept;        /* keys of full-attention layers stay: some lane reads them, or is compared with them */
     sf_kv_part *part; /* [layers]; k NULL where not kept; of a layer that borrows, the lender's */
     float **recurrent; /* [layers] host: state after its last row; NULL where a layer does not recur */

@@ -40,7 +40,7 @@ void sf_lane_add(sf_lane *to, sf_means *weight, const sf_lane *other, sf_means b
 /* ---- divergence ------------------------------------------------------------------------------------------------------ */
 
 static bool wants(const sf_lane *lane) { return lane->divergence[SF_PREFILL] || lane->divergence[SF_DECODE]; }
-static bool is_dense(const sf_lane *lane) { return !lane->prefill && !lane->decode; }
+static bool is_dense(const sf_lane *lane) { return !lane->prefill && !lane->decode && !lane->cache; }
 
 static bool any_wants(const sf_job *job)
 {
@@ -89,7 +89,7 @@ static int gather(const sf_job *job, const double *kept, int max_output, sf_lane
         const sf_lane *l = &job->lane[i];
         if (i == dense || !l->divergence[SF_DECODE]) continue;
         lane[n] = (sf_lane){.prefill = l->prefill, .decode = l->decode, .prefill_params = l->prefill_params,
-                            .decode_params = l->decode_params, .follows = leader, .output = output + (int64_t)n * max_output,
+                            .decode_params = l->decode_params, .cache = l->cache, .follows = leader, .output = output + (int64_t)n * max_output,
                             .divergence = {[SF_DECODE] = l->divergence[SF_DECODE]}};
         keeps[n++] = kept ? kept[i] : 1;
     }

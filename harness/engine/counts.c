@@ -5,7 +5,7 @@
  *                normalised by α-entmax 2·D + 3, and 2·D one that weighs
  *   cache bytes  keys and values once per kv head: in prefill every key of the prompt (each is read, by its own query at
  *                least); in decode the keys that a step reads, which are the same for the query heads of a group
- *                of latent attention the cache holds one row of R + r numbers for both; with α-entmax, of the values those that
+ *                of latent attention the cache holds one row of R + r numbers for both; of a cache with a format as it packs them; with α-entmax, of the values those that
  *                weigh, for each query head by itself, but no more than there are keys
  *   other bytes  queries read and outputs written
  *
@@ -127,7 +127,7 @@ double sf_lane_weighing(const sf_lane *lane, const sf_model_config *c, sf_phase 
 
 /* Of the layers whose heads have one size: all, or, where the kinds differ, those of one. */
 static void count_layers(const sf_batch *batch, const uint64_t *pairs, const uint64_t *weighed, sf_phase phase, uint64_t queries,
-                         const uint8_t *slides, sf_meter *meter)
+                         const sf_cache_format *format, const uint8_t *slides, sf_meter *meter)
 {
     const sf_model_config *c = batch->whole;
     sf_count *to = &meter->at[phase][SF_ATTENTION];
@@ -141,20 +141,21 @@ static void count_layers(const sf_batch *batch, const uint64_t *pairs, const uin
     const int head_dim = sf_head_dim_of(c, layer), kv_heads = sf_kv_heads_of(c, layer);
     uint64_t keys = phase == SF_PREFILL ? attending * (uint64_t)kv_heads * queries : total / (uint64_t)(c->heads / kv_heads);
     const int numbers = 2 * head_dim - sf_latent_rotary(c); /* of a query and its output */
-    const int cached = c->latent ? sf_cached_numbers(c) : 2 * head_dim;
+    const sf_dtype activation = batch->backend->activation;
+    const uint64_t row = c->latent ? sf_bytes(activation, sf_cached_numbers(c)) : 2 * sf_cache_bytes(format, activation, 1, head_dim);
     const uint64_t unread = weighed && weighs < keys ? keys - weighs : 0; /* values of keys that do not weigh */
     to->pairs += total;
     to->flops += total * pair_flops(c, head_dim) - (total - weighs) * 2 * (uint64_t)head_dim;
-    to->cache_bytes += keys * sf_bytes(batch->backend->activation, cached) - unread * sf_bytes(batch->backend->activation, head_dim);
-    to->other_bytes += queries * attending * (uint64_t)c->heads * sf_bytes(batch->backend->activation, numbers);
+    to->cache_bytes += keys * row - unread * sf_cache_bytes(format, activation, 1, head_dim);
+    to->other_bytes += queries * attending * (uint64_t)c->heads * sf_bytes(activation, numbers);
 }
 
 /* Adds the attention of a phase to a meter: pairs and weighed [layers, H] host, of the whole model, `queries` rows each layer. */
 static void count_attention(const sf_batch *batch, const uint64_t *pairs, const uint64_t *weighed, sf_phase phase, uint64_t queries,
-                            sf_meter *meter)
+                            const sf_cache_format *format, sf_meter *meter)
 {
-    if (!sf_heads_differ(batch->whole)) return count_layers(batch, pairs, weighed, phase, queries, NULL, meter);
-    for (uint8_t slides = 0; slides < 2; slides++) count_layers(batch, pairs, weighed, phase, queries, &slides, meter);
+    if (!sf_heads_differ(batch->whole)) return count_layers(batch, pairs, weighed, phase, queries, format, NULL, meter);
+    for (uint8_t slides = 0; slides < 2; slides++) count_layers(batch, pairs, weighed, phase, queries, format, &slides, meter);
 }
 
 /* `times` that a layer's experts are read for `rows` rows; by one rank of a stage for all. */
@@ -192,7 +193,7 @@ static void give_prompt(sf_batch *batch, sf_prompt *prompt, const uint64_t *pair
                         const double *error)
 {
     double n = prompt->job->tokens;
-    count_attention(batch, pairs, weighed, SF_PREFILL, (uint64_t)prompt->job->tokens, &prompt->meter);
+    count_attention(batch, pairs, weighed, SF_PREFILL, (uint64_t)prompt->job->tokens, prompt->cache, &prompt->meter);
     for (int i = 0; i < batch->lanes; i++) {
         sf_sequence *s = &batch->sequence[i];
         if (s->prompt != prompt) continue;
@@ -247,7 +248,7 @@ static sf_status count_sequence(sf_batch *batch, sf_sequence *s, uint64_t *own)
     double n = s->steps;
     sf_status status = gather_tally(batch, s->pairs, s->weighed, s->recall, s->error, own, &t);
     if (status == SF_OK) {
-        count_attention(batch, t.pairs, t.weighed, SF_DECODE, (uint64_t)s->steps, &s->lane->meter);
+        count_attention(batch, t.pairs, t.weighed, SF_DECODE, (uint64_t)s->steps, s->lane->cache, &s->lane->meter);
         report_phase(batch, s->lane, SF_DECODE, t.pairs, n * s->job->tokens + n * (n + 1) / 2, t.recall, t.error, s->recall_weight);
     }
     free_tally(&t);

@@ -195,6 +195,7 @@ static sf_status extend(lockstep *l, int layer)
     for (int i = 0; i < l->rows; i++) l->tail[i] = &l->sequence[i]->at[layer].tail;
     SF_TRY(batch->backend->ops->store_kv(batch->backend, l->rows, l->tail, 1, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer), batch->k,
                                          batch->v));
+    SF_TRY(batch->backend->ops->round_kv(batch->backend, l->rows, l->tail, 1, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer)));
     for (int i = 0; i < l->rows; i++) l->tail[i]->n++;
     return SF_OK;
 }

@@ -141,12 +141,28 @@ static sf_status check_hidden(const sf_backend *b, const sf_lane *lane)
     return sf_fail(SF_UNSUPPORTED, "method '%s' looks at the layers' input, which %s does not hand out; run it on cpu", m->name, b->ops->name);
 }
 
+sf_status sf_cache_check(const sf_cache_format *f, const sf_model_config *c, int tensor)
+{
+    if (!f) return SF_OK;
+    if (c->latent)
+        return sf_fail(SF_UNSUPPORTED, "cache %s is not for latent attention, whose rows are not a head's: model '%s'", f->name, c->name);
+    if (c->kernel)
+        return sf_fail(SF_UNSUPPORTED, "cache %s is not for models with layers that recur, whose states it would leave: model '%s'", f->name, c->name);
+    if (tensor > 1) return sf_fail(SF_UNSUPPORTED, "cache %s is not for models whose heads are split over ranks (parallel: tensor)", f->name);
+    for (int layer = 0; layer < c->layers; layer++)
+        if (f->group && sf_head_dim_of(c, layer) % f->group)
+            return sf_fail(SF_UNSUPPORTED, "cache %s has a scale for each %d channels, which do not divide the heads of model '%s', of %d", f->name,
+                           f->group, c->name, sf_head_dim_of(c, layer));
+    return SF_OK;
+}
+
 static sf_status open_sides(sf_engine *engine, int lanes, const sf_lane *lane)
 {
     sf_backend *b = engine->model.backend;
     const sf_model_config *c = &engine->source->config;
     for (int i = 0; i < lanes; i++) {
         SF_TRY(check_hidden(b, &lane[i]));
+        SF_TRY(sf_cache_check(lane[i].cache, c, b->comm ? b->comm->size : 1));
         if (lane[i].prefill) SF_TRY(sf_side_open(b, c, lane[i].prefill, lane[i].prefill_params, &engine->sides));
         if (lane[i].decode) SF_TRY(sf_side_open(b, c, lane[i].decode, lane[i].decode_params, &engine->sides));
     }

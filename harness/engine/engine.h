@@ -40,6 +40,10 @@ sf_status sf_engine_set_length(sf_engine *engine, int max_tokens);
  * whose prompts fit it go together. 0: as many as fit 256 MiB (the default). */
 void sf_engine_set_chunk(sf_engine *engine, int rows);
 
+/* SF_OK where a model's cache can be rounded to this format (lane.h), which NULL can, `tensor` being the ranks that its heads are split
+ * over; else why not. sf_engine_run() asks too. */
+sf_status sf_cache_check(const sf_cache_format *format, const sf_model_config *config, int tensor);
+
 /* Runs the samples. Errors: no tokens or too many, an id outside the vocabulary, a method that lacks the hook for its
  * phase, a hook that fails or returns a pattern that breaks the contract; the message names method, phase and layer.
  * After an error the lanes' outputs are not to be used; the engine stays usable. */

@@ -4,6 +4,7 @@
 
 #include "base/picture.h"
 #include "harness/model/config.h"
+#include "kernels/cache.h"
 #include "kernels/meter.h"
 #include "methods/method.h"
 
@@ -40,6 +41,8 @@ typedef struct sf_lane {
     /* in: NULL method = dense in that phase; params already fitted to this sample */
     const sf_method *prefill, *decode; /* decode: a method with `compress` or `decode` hooks */
     const void *prefill_params, *decode_params;
+    const sf_cache_format *cache;  /* that keys and values are rounded to as they are stored, before anything reads them, in the prefill
+                                      too; NULL: they stay as they are. A lane with a format is not dense, whatever its methods are */
     const struct sf_lane *follows; /* a lane of the same sample whose tokens this one is fed with; NULL: with its own */
     bool forced;                   /* it is fed with the sample's continuation, and ends with that */
 

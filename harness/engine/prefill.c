@@ -367,7 +367,9 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     bool staged = part->capacity < tokens;
     sf_kv_part *all = staged ? &batch->staging : part;
     all->n = 0;
+    all->format = prompt->cache; /* the room where keys are staged is every prompt's */
     if (own) SF_TRY(b->ops->store_kv(b, 1, &all, tokens, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer), k, v));
+    if (own && prompt->cache) SF_TRY(b->ops->round_kv(b, 1, &all, tokens, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer)));
     all->n = tokens;
 
     sf_attention a = sf_batch_attention(batch, layer, tokens, q, *all, (sf_kv_part){0});
