@@ -109,7 +109,7 @@ static sf_status add_group(const sf_study *study, sf_backend *backend, const sf_
         const sf_cell *c = &first[i];
         bool shared = false;
         for (int j = 0; j < i && !shared; j++)
-            shared = c->prefill == first[j].prefill &&
+            shared = c->cache == first[j].cache && c->prefill == first[j].prefill &&
                      (!c->prefill || c->sparsity[SF_PREFILL] == first[j].sparsity[SF_PREFILL]);
         const int prefills = sf_study_prefills(study, c, shared);
         const double all = sf_study_work(study, c, false), one = all - sf_study_work(study, c, true); /* a prefill */
@@ -118,7 +118,7 @@ static sf_status add_group(const sf_study *study, sf_backend *backend, const sf_
         t->prefills += (long)c->samples * prefills;
         t->samples += c->samples;
         t->input_tokens += (long)c->samples * prefills * tokens;
-        lane[i] = (sf_lane){.prefill = c->prefill ? c->prefill->method : NULL, .decode = c->decode ? c->decode->method : NULL};
+        lane[i] = (sf_lane){.prefill = c->prefill ? c->prefill->method : NULL, .decode = c->decode ? c->decode->method : NULL, .cache = c->cache};
         status = sf_arm_fit(c->prefill, c->sparsity[SF_PREFILL], SF_PREFILL, &model->config, tokens, output,
                             (void **)&lane[i].prefill_params);
         if (status == SF_OK)
@@ -279,6 +279,7 @@ int sf_cmd_plan(int argc, char **argv)
                 json_t *c = json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s}", "key", info.key, "model", info.model, "task",
                                       info.task_label, "length", info.length, "samples", study.plan.cell[i].samples,
                                       "prefill", info.label[SF_PREFILL], "decode", info.label[SF_DECODE]);
+                json_object_set_new(c, "cache", json_string(sf_cell_cache(&info)));
                 for (int p = 0; p < SF_PHASES; p++)
                     json_object_set_new(c, p == SF_PREFILL ? "prefill_sparsity" : "decode_sparsity",
                                         isnan(info.sparsity[p]) ? json_null() : json_real(info.sparsity[p]));

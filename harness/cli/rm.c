@@ -8,7 +8,7 @@
 
 static const struct argp_option options[] = {
     {"where", 'w', "CELLS", 0, "which: method=quest,sparsity=0.9, or the beginning of a cell's key (model, task, method, phase, length, "
-                               "sparsity, seed, device, key)", 0},
+                               "sparsity, seed, device, cache, key)", 0},
     {"dry-run", 'n', NULL, 0, "name them, and change nothing", 0},
     {0},
 };
@@ -45,8 +45,8 @@ static int choose(const sf_results *r, const sf_where *where, const char **key, 
         if (!sf_where_matches(where, x)) continue;
         key[n++] = x->key;
         if (say)
-            printf("%s  %s, %s, %d tokens, %s in prefill, %s in decode: %d samples\n", x->key, x->model, x->task_label, x->length,
-                   x->label[SF_PREFILL], x->label[SF_DECODE], r->records[c]);
+            printf("%s  %s, %s, %d tokens, %s in prefill, %s in decode%s%s: %d samples\n", x->key, x->model, x->task_label, x->length,
+                   x->label[SF_PREFILL], x->label[SF_DECODE], sf_cell_exact(x) ? "" : ", cache ", sf_cell_exact(x) ? "" : x->cache, r->records[c]);
     }
     for (int i = 0; i < r->failures; i++) {
         const sf_failure *f = &r->failure[i];

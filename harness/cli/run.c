@@ -13,7 +13,7 @@ static const struct argp_option options[] = {
     {"memory", 'm', "GIB", 0, "limit for caches and activations; overrides the config", 0},
     {"shard", 'S', "I/N", 0, "run part I of N alone, into results/NAME-IofN.h5; report reads all parts as one", 0},
     {"only", 'O', "CELLS", 0, "these cells alone: method=quest,sparsity=0.9, or the beginning of a cell's key (model, task, method, phase, "
-                              "length, sparsity, seed, device, key)", 0},
+                              "length, sparsity, seed, device, cache, key)", 0},
     {"verbose", 'v', NULL, 0, "a line a cell, as it is done", 0},
     {"retry", 'r', NULL, 0, "try cells again that failed in an earlier run", 0},
     {"overwrite", 'w', NULL, 0, "drop the results that are there and run everything again", 0},

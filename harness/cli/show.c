@@ -17,6 +17,7 @@ static const struct argp_option options[] = {
     {"length", 'l', "TOKENS", 0, "length (default: the first)", 0},
     {"method", 'k', "NAME", 0, "results: method (default: the first cell)", 0},
     {"sparsity", 'p', "S", 0, "results: requested sparsity", 0},
+    {"cache", 'f', "FORMAT", 0, "results: cache: exact, or a format", 0},
     {"sample", 'i', "N", 0, "sample number, from 0 (default 0)", 0},
     {"set", 's', "KEY=VALUE", 0, "config: override a key (repeatable)", 0},
     {"chat", 'c', NULL, 0, "the whole conversation as the model reads it, token by token with ids; of a model's path: an example, "
@@ -26,7 +27,7 @@ static const struct argp_option options[] = {
 };
 
 struct args {
-    const char *file, *model, *task, *method;
+    const char *file, *model, *task, *method, *cache;
     int length, sample;
     double sparsity;
     sf_strings set;
@@ -41,6 +42,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'm': a->model = arg; return 0;
     case 't': a->task = arg; return 0;
     case 'k': a->method = arg; return 0;
+    case 'f': a->cache = arg; return 0;
     case 'l':
         a->length = (int)strtol(arg, &end, 10);
         if (*end || a->length <= 0) argp_error(state, "--length: expected a number of tokens, found '%s'", arg);
@@ -209,7 +211,8 @@ static sf_status show_results(const struct args *a, json_t *o)
         if ((a->model && strcmp(a->model, c->model) != 0) || (a->length && a->length != c->length) ||
             (a->task && strcmp(a->task, c->task) != 0 && strcmp(a->task, c->task_label) != 0) ||
             (a->method && strcmp(a->method, c->method[phase]) != 0 && strcmp(a->method, c->label[phase]) != 0) ||
-            (a->sparsity >= 0 && !(fabs(a->sparsity - c->sparsity[phase]) < 1e-9)))
+            (a->sparsity >= 0 && !(fabs(a->sparsity - c->sparsity[phase]) < 1e-9)) ||
+            (a->cache && strcmp(a->cache, sf_cell_cache(c)) != 0))
             continue;
         for (int k = 0; k < r.records[i]; k++) {
             const sf_record *s = &r.record[i][k];
@@ -226,6 +229,7 @@ static sf_status show_results(const struct args *a, json_t *o)
             json_object_set_new(o, "dtype", json_string(c->dtype));
             json_object_set_new(o, "prefill", json_string(c->label[SF_PREFILL]));
             json_object_set_new(o, "decode", json_string(c->label[SF_DECODE]));
+            json_object_set_new(o, "cache", json_string(sf_cell_cache(c)));
             set_real(o, "prefill_sparsity", c->sparsity[SF_PREFILL]);
             set_real(o, "decode_sparsity", c->sparsity[SF_DECODE]);
             set_real(o, "prefill_sparsity_achieved", s->achieved[SF_PREFILL]);
@@ -260,8 +264,8 @@ static sf_status show_results(const struct args *a, json_t *o)
         const sf_cell_info *c = &r.cell[i];
         const sf_phase phase = strcmp(c->method[SF_DECODE], "dense") != 0 ? SF_DECODE : SF_PREFILL;
         char one[256];
-        snprintf(one, sizeof one, "\n  --model %.40s --task %.30s --length %d --method %.30s --sparsity %.4g", c->model, c->task, c->length,
-                 c->method[phase], c->sparsity[phase]);
+        snprintf(one, sizeof one, "\n  --model %.40s --task %.30s --length %d --method %.30s --sparsity %.4g%s%s", c->model, c->task, c->length,
+                 c->method[phase], c->sparsity[phase], sf_cell_exact(c) ? "" : " --cache ", sf_cell_exact(c) ? "" : c->cache);
         if (strlen(there) + strlen(one) + 8 < sizeof there) strcat(there, one);
         else if (there[strlen(there) - 1] != '.') strcat(there, "\n  ...");
     }

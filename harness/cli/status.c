@@ -61,6 +61,7 @@ static int by_place(const void *a, const void *b)
     if (!o) o = strcmp(x->task_label, y->task_label);
     for (int p = 0; p < SF_PHASES && !o; p++) o = strcmp(x->label[p], y->label[p]);
     for (int p = 0; p < SF_PHASES && !o; p++) o = (x->sparsity[p] > y->sparsity[p]) - (x->sparsity[p] < y->sparsity[p]);
+    if (!o) o = strcmp(sf_cell_cache(x), sf_cell_cache(y));
     return o ? o : strcmp(x->key, y->key);
 }
 
@@ -145,7 +146,9 @@ static void print_cell(const struct row *x)
             printf(x->info.sparsity[p] >= 0 ? "%s%s at %g" : "%s%s", dense ? "" : " + ", x->info.label[p], x->info.sparsity[p]);
             dense = false;
         }
-    printf("%s: %d of %d samples%s%s%s\n", dense ? "dense" : "", x->have, x->wanted, x->stopped ? ", which are enough" : "", x->failure ? "; failed: " : "", x->failure ? x->failure : "");
+    if (dense) printf("dense");
+    if (!sf_cell_exact(&x->info)) printf(", cache %s", sf_cell_cache(&x->info));
+    printf(": %d of %d samples%s%s%s\n", x->have, x->wanted, x->stopped ? ", which are enough" : "", x->failure ? "; failed: " : "", x->failure ? x->failure : "");
 }
 
 static void print_rows(const struct row *row, int rows, bool verbose)
@@ -184,6 +187,7 @@ static void print_json(const struct row *row, int rows)
         for (int p = 0; p < SF_PHASES; p++)
             json_object_set_new(o, p == SF_PREFILL ? "prefill_sparsity" : "decode_sparsity",
                                 x->info.sparsity[p] >= 0 ? json_real(x->info.sparsity[p]) : json_null());
+        json_object_set_new(o, "cache", json_string(sf_cell_cache(&x->info)));
         json_object_set_new(o, "stopped", json_boolean(x->stopped));
         json_object_set_new(o, "failed", x->failure ? json_string(x->failure) : json_null());
         json_array_append_new(list, o);

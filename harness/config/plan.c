@@ -50,6 +50,7 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     whole &= json_object_set_new(o, "seed", json_integer((json_int_t)sweep->seed)) == 0;
     whole &= json_object_set_new(o, "backend", json_stringn(sweep->device, device)) == 0;
     if (sweep->tensor > 1) whole &= json_object_set_new(o, "tensor", json_integer(sweep->tensor)) == 0; /* sums round otherwise; stages change nothing */
+    if (cell->cache) whole &= json_object_set_new(o, "cache", json_string(cell->cache->name)) == 0;
     whole &= json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL])) == 0;
     whole &= json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE])) == 0;
     char *text = whole ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -70,28 +71,40 @@ static int levels(const sf_sweep *s, const sf_arm *arm, const double **out)
     return *out = s->sparsity, s->sparsities;
 }
 
+/* Adds the cells of one model, task and length under one cache: dense, unless it is there already, and each arm's. */
+static void add_cells(const sf_sweep *s, sf_cell at, const sf_cache_format *cache, sf_plan *out)
+{
+    const double *p, *d;
+    at.cache = cache;
+    if (cache) out->cell[out->cells++] = at;
+    for (int i = 0; i < s->arms; i++) {
+        const sf_arm_pair *pair = &s->arm[i];
+        const int np = levels(s, &pair->prefill, &p), nd = levels(s, &pair->decode, &d);
+        for (int a = 0; a < np; a++)
+            for (int b = 0; b < nd; b++) {
+                sf_cell *cell = &out->cell[out->cells++];
+                *cell = at;
+                cell->prefill = pair->prefill.method ? &pair->prefill : NULL;
+                cell->decode = pair->decode.method ? &pair->decode : NULL;
+                cell->sparsity[SF_PREFILL] = p[a], cell->sparsity[SF_DECODE] = d[b];
+            }
+    }
+}
+
 sf_status sf_plan_make(const sf_sweep *s, const char *const *hash, sf_plan *out)
 {
-    int per_group = 1;
+    int of_arms = 0;
     const double *p, *d;
-    for (int i = 0; i < s->arms; i++) per_group += levels(s, &s->arm[i].prefill, &p) * levels(s, &s->arm[i].decode, &d);
-    *out = (sf_plan){0, calloc((size_t)s->models * (size_t)s->lengths * (size_t)s->tasks * (size_t)per_group, sizeof(sf_cell))};
+    for (int i = 0; i < s->arms; i++) of_arms += levels(s, &s->arm[i].prefill, &p) * levels(s, &s->arm[i].decode, &d);
+    const size_t per_group = 1 + (size_t)s->caches * (size_t)(1 + of_arms);
+    *out = (sf_plan){0, calloc((size_t)s->models * (size_t)s->lengths * (size_t)s->tasks * per_group, sizeof(sf_cell))};
     if (!out->cell) return sf_fail(SF_NO_MEMORY, "plan: no memory for its cells");
     for (int m = 0; m < s->models; m++)
         for (int l = 0; l < s->lengths; l++)
             for (int t = 0; t < s->tasks; t++) {
-                out->cell[out->cells++] = (sf_cell){.model = m, .task = t, .length = l};
-                for (int i = 0; i < s->arms; i++) {
-                    const sf_arm_pair *pair = &s->arm[i];
-                    int np = levels(s, &pair->prefill, &p), nd = levels(s, &pair->decode, &d);
-                    for (int a = 0; a < np; a++)
-                        for (int b = 0; b < nd; b++)
-                            out->cell[out->cells++] = (sf_cell){
-                                .model = m, .task = t, .length = l,
-                                .prefill = pair->prefill.method ? &pair->prefill : NULL,
-                                .decode = pair->decode.method ? &pair->decode : NULL,
-                                .sparsity = {[SF_PREFILL] = p[a], [SF_DECODE] = d[b]}};
-                }
+                const sf_cell dense = {.model = m, .task = t, .length = l};
+                out->cell[out->cells++] = dense;
+                for (int c = 0; c < s->caches; c++) add_cells(s, dense, s->cache[c], out);
             }
     for (int i = 0; i < out->cells; i++) {
         out->cell[i].samples = s->samples;

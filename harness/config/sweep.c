@@ -457,6 +457,28 @@ static sf_status read_measures(const sf_node *node, sf_sweep *s)
     return score ? SF_OK : sf_yaml_fail(node, "expected score among the measures: every cell has one");
 }
 
+/* cache: FORMAT, or a list of them; exact among them, or not. */
+static sf_status read_caches(const sf_node *node, sf_sweep *s)
+{
+    char choices[256] = "exact";
+    const int n = node && node->kind == SF_LIST ? node->items : 1;
+    s->cache = calloc((size_t)(n ? n : 1), sizeof *s->cache);
+    if (!s->cache) return sf_fail(SF_NO_MEMORY, "cache: no memory");
+    for (const sf_cache_format *f = sf_cache_formats; f->name; f++)
+        snprintf(choices + strlen(choices), sizeof choices - strlen(choices), "|%s", f->name);
+    if (node && node->kind == SF_LIST) SF_TRY(sf_yaml_list(node));
+    for (int i = 0; i < n; i++) {
+        const sf_node *item = node && node->kind == SF_LIST ? node->item[i] : node;
+        int which = 0;
+        if (item) SF_TRY(sf_yaml_choice(item, choices, &which));
+        const sf_cache_format *format = which ? &sf_cache_formats[which - 1] : NULL;
+        for (int j = 0; j < s->caches; j++)
+            if (s->cache[j] == format) return sf_yaml_fail(item, "cache %s stands twice", format ? format->name : "exact");
+        s->cache[s->caches++] = format;
+    }
+    return SF_OK;
+}
+
 /* decide: [best, ranking, frontier], one or more of them */
 static sf_status read_decisions(const sf_node *list, int *out)
 {
@@ -527,7 +549,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     static const char *const keys[] = {"name",   "models", "tasks",   "lengths", "sparsity", "methods",  "samples",
                                        "seed",   "output", "answer",  "question", "turns", "shared", "plugins", "device",   "threads",
                                        "batch",  "recall", "picture", "memory",  "on_error", "hook_limit",
-                                       "parallel", "measures", "dtype", "arithmetic", NULL};
+                                       "parallel", "measures", "dtype", "arithmetic", "cache", NULL};
     SF_TRY(sf_yaml_known(root, keys));
     static const char *const needed[] = {"models", "tasks", "lengths", NULL};
     for (int i = 0; needed[i]; i++)
@@ -562,6 +584,7 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     if (!stored) SF_TRY(read_plugins(sf_yaml_get(root, "plugins")));
     SF_TRY(read_lengths(sf_yaml_get(root, "lengths"), s));
     SF_TRY(read_sparsities(sf_yaml_get(root, "sparsity"), s));
+    SF_TRY(read_caches(sf_yaml_get(root, "cache"), s));
 
     node = sf_yaml_get(root, "models");
     SF_TRY(sf_yaml_list(node));
@@ -674,6 +697,7 @@ void sf_sweep_free(sf_sweep *s)
     free(s->arm);
     free(s->length);
     free(s->sparsity);
+    free(s->cache);
     free(s->text);
     free(s->file_name);
     sf_yaml_free(s->tree);

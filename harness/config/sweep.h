@@ -3,6 +3,7 @@
 #define SF_SWEEP_H
 
 #include "base/yaml.h"
+#include "kernels/cache.h"
 #include "methods/method.h"
 #include "tasks/task.h"
 
@@ -85,6 +86,8 @@ typedef struct sf_sweep {
     int threads;                   /* 0: all cores */
     int tensor;                    /* ranks that each layer of a model is split over; 1: none */
     int pipeline;                  /* stages that its layers are split over; 1: none */
+    int caches;                    /* formats that keys and values are rounded to, each a whole grid of its own … */
+    const sf_cache_format **cache; /* … NULL: exact, which is the only one where the config says nothing */
     int batch;                     /* B of the cost models in plots */
     int divergence_rows;           /* rows of a prompt at which divergence from dense is measured, beside what it generates; 0: off */
     int recall_rows;               /* query rows a layer on which attention-mass recall is measured; 0: off */
@@ -108,10 +111,11 @@ sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_s
 sf_status sf_sweep_read_stored(const char *path, int sets, const char *const *set, sf_sweep **out);
 void sf_sweep_free(sf_sweep *sweep); /* accepts NULL */
 
-/* One cell: one point of the grid. Dense is a cell of its own (both arms NULL). */
+/* One cell: one point of the grid. Dense is a cell of its own (both arms NULL), with an exact cache always, with others where they are asked for. */
 typedef struct sf_cell {
     int model, task, length;         /* positions in the sweep */
     const sf_arm *prefill, *decode;  /* NULL: dense in that phase */
+    const sf_cache_format *cache;    /* NULL: exact */
     double sparsity[SF_PHASES];      /* requested; 0 where dense, NAN with explicit parameters */
     int samples;                     /* the sweep's; fewer where its task has no more that differ (sf_study_try_samples) */
     char key[33];                    /* content key, hex: hash of everything that can change a result */

@@ -26,6 +26,7 @@ static int by_question(const sf_cell_info *x, const sf_cell_info *y)
         if (!o && isnan(a) != isnan(b)) o = isnan(a) - isnan(b);
         if (!o && !isnan(a)) o = (a > b) - (a < b);
     }
+    if (!o) o = strcmp(sf_cell_cache(x), sf_cell_cache(y));
     if (!o) o = (x->seed > y->seed) - (x->seed < y->seed);
     return o;
 }
@@ -127,6 +128,10 @@ static void print_pair(const sf_results *a, const struct pair *x, FILE *out)
         snprintf(level, sizeof level, isnan(c->sparsity[p]) ? "set" : "%.2f", c->sparsity[p]);
         size_t at = strlen(arm);
         snprintf(arm + at, sizeof arm - at, "%s%.80s %s", at ? " + " : "", c->label[p], level);
+    }
+    if (!sf_cell_exact(c)) {
+        if (!*arm) strcpy(arm, "dense");
+        snprintf(arm + strlen(arm), sizeof arm - strlen(arm), ", %.30s", c->cache);
     }
     fprintf(out, "%-16s %-18s %7d  %-28s %5d  %.3f  %.3f  %6s  %-8.2g %d\n", c->model, c->task_label, c->length,
             *arm ? arm : "dense", x->samples, x->mean_a, x->mean_b, SF_NUMBER("%+.3f", x->difference), x->holm, x->samples - x->same_score);

@@ -52,7 +52,7 @@ int sf_view_levels(const sf_view *v, double level[SF_LEVELS])
         const sf_point *p = &v->point[i];
         double s = requested(p);
         int at = 0;
-        if (!p->arm || isnan(s) || sf_arm_joint(&v->arm[p->arm])) continue;
+        if (!p->arm || isnan(s) || s == 0 /* dense, but for its cache */ || sf_arm_joint(&v->arm[p->arm])) continue;
         while (at < n && level[at] != s) at++;
         if (at < n || n == SF_LEVELS) continue;
         for (at = n++; at > 0 && level[at - 1] > s; at--) level[at] = level[at - 1];

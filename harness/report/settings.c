@@ -278,6 +278,7 @@ static int by_question(const sf_cell_info *x, const sf_cell_info *y)
         if (!o) o = order_of_sparsity(x->sparsity[p], y->sparsity[p]);
         if (!o) o = strcmp(x->params[p], y->params[p]);
     }
+    if (!o) o = strcmp(sf_cell_cache(x), sf_cell_cache(y));
     return o;
 }
 

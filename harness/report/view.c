@@ -150,16 +150,32 @@ static void method_label(const struct versions *known, const sf_cell_info *c, in
 /* A method that serves both phases is an arm in each. Arms are told apart by these endings, which only such ones keep. */
 static const char in_prefill[] = " (prefill)", in_decode[] = " (decode)";
 
+/* Dense with a rounded cache costs less to read, and may differ from dense: an arm of decode. */
+static bool is_sparse(const sf_cell_info *c, int phase)
+{
+    return !is_dense(c, phase) || (phase == SF_DECODE && is_dense(c, SF_PREFILL) && !sf_cell_exact(c));
+}
+
+/* ", fp8 cache", or nothing: the format's name without what the data say of every one of them. */
+static void cache_label(const sf_cell_info *c, char text[64])
+{
+    static const char simulated[] = "simulated_";
+    const char *name = sf_cell_cache(c);
+    if (strncmp(name, simulated, strlen(simulated)) == 0) name += strlen(simulated);
+    snprintf(text, 64, sf_cell_exact(c) ? "" : ", %.40s cache", name);
+}
+
 static void describe_arm(void *versions, const sf_cell_info *c, char name[512], double *a, double *b)
 {
     const struct versions *known = versions; /* [phases] */
-    char label[SF_PHASES][256];
+    char label[SF_PHASES][256], cache[64];
     for (int p = 0; p < SF_PHASES; p++) method_label(&known[p], c, p, label[p]);
-    bool prefill = !is_dense(c, SF_PREFILL), decode = !is_dense(c, SF_DECODE);
+    cache_label(c, cache);
+    bool prefill = is_sparse(c, SF_PREFILL), decode = is_sparse(c, SF_DECODE);
     if (prefill && decode)
-        snprintf(name, 512, "%.240s + %.240s", label[SF_PREFILL], label[SF_DECODE]);
+        snprintf(name, 512, "%.200s + %.200s%s", label[SF_PREFILL], label[SF_DECODE], cache);
     else
-        snprintf(name, 512, "%.480s%s", prefill ? label[SF_PREFILL] : decode ? label[SF_DECODE] : "dense",
+        snprintf(name, 512, "%.400s%s%s", prefill ? label[SF_PREFILL] : decode ? label[SF_DECODE] : "dense", cache,
                  prefill ? in_prefill : decode ? in_decode : "");
     *a = prefill + 2 * decode;
     *b = 0;
@@ -213,13 +229,14 @@ static sf_status make_axes(sf_view *v, sf_heap *heap, struct place *place)
     if (status == SF_OK && !(v->arm = sf_heap_alloc(heap, (size_t)(v->arms + 1) * sizeof *v->arm)))
         status = no_memory();
     if (status == SF_OK) {
-        v->arm[0] = (sf_view_arm){.label = "dense", .method = {"dense", "dense"}, .kind = {"", ""}};
+        v->arm[0] = (sf_view_arm){.label = "dense", .method = {"dense", "dense"}, .kind = {"", ""}, .cache = "exact"};
         for (int i = 0; i < v->arms && status == SF_OK; i++)
             if (!(v->arm[i + !dense].label = arm_label(heap, axis, v->arms, i))) status = no_memory();
         for (int c = 0; c < r->cells; c++) {
             sf_view_arm *arm = &v->arm[place[c].arm = at[c] + !dense];
+            arm->cache = sf_cell_cache(&r->cell[c]);
             for (int p = 0; p < SF_PHASES; p++) {
-                arm->sparse[p] = !is_dense(&r->cell[c], p);
+                arm->sparse[p] = is_sparse(&r->cell[c], p);
                 arm->method[p] = r->cell[c].method[p];
                 arm->kind[p] = r->cell[c].kind[p] ? r->cell[c].kind[p] : "";
             }

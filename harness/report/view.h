@@ -14,7 +14,9 @@ typedef struct sf_view_arm {
     const char *label;             /* "vertical_slash"; a joint one "vertical_slash + quest" */
     const char *method[SF_PHASES]; /* "dense" where none */
     const char *kind[SF_PHASES];   /* as stored: "oracle", "random", a form ("blocks"), "method", "" */
-    bool sparse[SF_PHASES];        /* which phases it makes sparse; none: dense, which is arm 0 */
+    bool sparse[SF_PHASES];        /* which phases it makes sparse; none: dense, which is arm 0. Dense with a rounded cache is an arm of
+                                      decode, at sparsity 0 */
+    const char *cache;             /* "exact", or the format that keys and values were rounded to, which the label names too */
 } sf_view_arm;
 
 static inline bool sf_arm_joint(const sf_view_arm *arm) { return arm->sparse[SF_PREFILL] && arm->sparse[SF_DECODE]; }

@@ -44,7 +44,7 @@ static sf_status prepare(const struct work *w, int i, int k, turn *t, sf_job *jo
     t->map = malloc(2 * SF_PHASES * heads * sizeof *t->map);
     if (!t->talk || !t->map) return sf_fail(SF_NO_MEMORY, "no memory for a conversation of %d tokens", tokens);
     write_talk(t->taken, &w->lane[i], k, t->talk);
-    t->lane = (sf_lane){.prefill = w->lane[i].prefill, .decode = w->lane[i].decode, .output = w->lane[i].output + w->lane[i].outputs};
+    t->lane = (sf_lane){.prefill = w->lane[i].prefill, .decode = w->lane[i].decode, .cache = cell->cache, .output = w->lane[i].output + w->lane[i].outputs};
     for (int p = 0; p < SF_PHASES; p++) {
         t->lane.density[p] = t->map + 2 * (size_t)p * heads, t->lane.recall[p] = t->map + (2 * (size_t)p + 1) * heads;
         SF_TRY(sf_arm_fit(arm[p], cell->sparsity[p], (sf_phase)p, c, tokens - late, late + task->output, &t->params[p]));

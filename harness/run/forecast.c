@@ -46,7 +46,7 @@ static bool same_group(const sf_cell *a, const sf_cell *b) { return a->model == 
 static bool same_prefill(const sf_cell *a, const sf_cell *b)
 {
     const double x = a->sparsity[SF_PREFILL], y = b->sparsity[SF_PREFILL];
-    return a->prefill == b->prefill && (!a->prefill || x == y || (isnan(x) && isnan(y)));
+    return a->cache == b->cache && a->prefill == b->prefill && (!a->prefill || x == y || (isnan(x) && isnan(y)));
 }
 
 /* Of cell i of a group of n: a prefill is shared by those that ask for the same, the reading of weights by all lanes that

@@ -25,7 +25,7 @@ sf_cells sf_cells_at(const sf_plan *plan, int at)
 
 static bool same_arm(const sf_cell *a, const sf_cell *b)
 {
-    return a->prefill == b->prefill && (!a->prefill || a->sparsity[SF_PREFILL] == b->sparsity[SF_PREFILL]);
+    return a->cache == b->cache && a->prefill == b->prefill && (!a->prefill || a->sparsity[SF_PREFILL] == b->sparsity[SF_PREFILL]);
 }
 
 double sf_cells_work(const sf_study *study, const sf_cell *const *cell, int n)

@@ -55,7 +55,8 @@ sf_status sf_cell_memory(const sf_study *study, const sf_backend *backend, const
     sf_lane lane = {.prefill = cell->prefill ? cell->prefill->method : NULL,
                     .decode = cell->decode ? cell->decode->method : NULL,
                     .prefill_params = params[SF_PREFILL],
-                    .decode_params = params[SF_DECODE]};
+                    .decode_params = params[SF_DECODE],
+                    .cache = cell->cache};
     const sf_job job = sf_measured_job(task, tokens, 1, &lane);
     const double kept = sf_cell_kept(cell);
     if (status == SF_OK) status = sf_engine_memory(c, backend, 1, &job, &how, &kept, bytes);

@@ -96,9 +96,12 @@ typedef struct point {
     bool open;
 } point;
 
-static bool is_dense(const sf_cell *c) { return !c->prefill && !c->decode; }
+static bool is_dense(const sf_cell *c) { return !c->prefill && !c->decode && !c->cache; }
 
-static bool same_phase(const sf_cell *a, const sf_cell *b) { return !a->prefill == !b->prefill && !a->decode == !b->decode; }
+static bool same_phase(const sf_cell *a, const sf_cell *b) 
+{
+    return a->cache == b->cache && !a->prefill == !b->prefill && !a->decode == !b->decode;
+}
 
 static int stored_cell(const sf_results *r, const char *key)
 {

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "harness/model/cost.h"
+#include "harness/engine/engine.h"
 #include "harness/engine/hooks.h"
 #include "harness/model/chat.h"
 #include "harness/model/describe.h"
@@ -88,6 +89,13 @@ static sf_status check_weights(const sf_sweep *s, const sf_model_config *c)
     return SF_OK;
 }
 
+/* That the model's cache can be rounded as is asked. */
+static sf_status check_caches(const sf_sweep *s, const sf_model_config *c)
+{
+    for (int i = 0; i < s->caches; i++) SF_TRY(sf_cache_check(s->cache[i], c, s->tensor));
+    return SF_OK;
+}
+
 static bool rounds_to_int8(const sf_sweep *s) { return strncmp(s->device, "cpu-int8", 8) == 0; }
 
 /* Weights of a model's linear layers by type: [SF_DTYPES] numbers of them. Those of experts are all counted. */
@@ -149,6 +157,11 @@ void sf_study_print_arithmetic(const sf_study *study, FILE *out)
         fprintf(out, "%s, arithmetic int8: activations are rounded to 8 bits, 32 to a scale, for %.1f %% of the weights of linear layers (%s)%s%s%s\n",
                 study->sweep->model[m].label, 100 * whole / all, rounded, *others ? "; the others (" : "", others, *others ? ") stay in fp32" : "");
     }
+    for (int i = 0; i < study->sweep->caches; i++) {
+        const sf_cache_format *f = study->sweep->cache[i];
+        if (f) fprintf(out, "cache %s: keys and values are rounded as they are stored, and kept as floats; bytes are counted at %d bits a number%s\n",
+                       f->name, f->bits, f->scale_bytes ? " and its scales" : "");
+    }
 }
 
 static bool any_task(const sf_sweep *s, bool raw)
@@ -176,6 +189,7 @@ static sf_status open_study(const char *config, sf_sweep *sweep, bool weights, s
         if (status == SF_OK) status = check_model(out->sweep, &out->sweep->model[i], weights, out->model[i]);
         if (status == SF_OK && out->plain) status = sf_chat_open(out->model[i]->chat_files, NO_TEMPLATE, &out->plain[i]);
         if (status == SF_OK && weights) status = understand(out->model[i], &out->understood[i]);
+        if (status == SF_OK) status = check_caches(out->sweep, &out->model[i]->config);
         if (status == SF_OK && weights) status = check_weights(out->sweep, &out->model[i]->config);
         if (status == SF_OK && weights) status = check_int8(out->sweep, &out->sweep->model[i], out->model[i]);
         if (status == SF_OK) hash[i] = out->model[i]->hash;
@@ -587,6 +601,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         .device = kind_of(s->device), .seed = s->seed, .chat = model->chat ? sf_chat_used(model->chat) : "",
         .bos = model->bos >= 0 ? sf_token_text(model->tokenizer, model->bos) : "",
         .questions = task->task->supply ? "fixed" : "",
+        .cache = cell->cache ? cell->cache->name : "exact",
         .dtype = strncmp(s->device, "cuda", 4) == 0 || strncmp(s->device, "cpu-bf16", 8) == 0 ? "bf16" : rounds_to_int8(s) ? "int8" : "f32",
     };
     if (study->understood) {
@@ -619,7 +634,7 @@ char *sf_study_cells(const sf_study *study)
     if (!f) return NULL;
     for (int i = 0; i < study->plan.cells; i++) {
         const sf_cell *cell = &study->plan.cell[i];
-        if (cell->length == 0 && !cell->prefill && !cell->decode) fprintf(f, "%s%s", ftell(f) ? " " : "", cell->key);
+        if (cell->length == 0 && !cell->prefill && !cell->decode && !cell->cache) fprintf(f, "%s%s", ftell(f) ? " " : "", cell->key);
     }
     fclose(f);
     return out;

@@ -60,7 +60,8 @@ sf_status sf_study_try_samples(sf_study *study);
 /* That every model can be split as the sweep's `parallel` says. Error: which cannot, and why. */
 sf_status sf_study_check_split(const sf_study *study);
 
-/* Prints a line for every model of which linear layers are in 8 bits, where that was asked for: how much of it is. */
+/* Prints a line for every model of which linear layers are in 8 bits, where that was asked for: how much of it is; and one for every format that
+ * caches are rounded to. */
 void sf_study_print_arithmetic(const sf_study *study, FILE *out);
 /* Prints a line for every model, length and task whose samples were lowered. */
 void sf_study_print_cuts(const sf_study *study, FILE *out);

@@ -166,6 +166,7 @@ static sf_status fit_lane(struct work *w, const sf_taken *t, int i)
     sf_lane *lane = &w->lane[i];
     lane->prefill = arm[SF_PREFILL] ? arm[SF_PREFILL]->method : NULL;
     lane->decode = arm[SF_DECODE] ? arm[SF_DECODE]->method : NULL;
+    lane->cache = cell->cache;
     lane->prefill_params = w->params[i][SF_PREFILL];
     lane->decode_params = w->params[i][SF_DECODE];
     w->kept[i] = sf_cell_kept(cell);
@@ -396,6 +397,7 @@ static void print_cells(const struct work *w, sf_cells g)
             if (strcmp(info.method[p], "dense") != 0)
                 fprintf(out, isnan(info.sparsity[p]) ? "%s, " : "%s at %g, ", info.label[p], info.sparsity[p]);
         if (!g.cell[i].prefill && !g.cell[i].decode) fprintf(out, "dense, ");
+        if (g.cell[i].cache) fprintf(out, "%s, ", g.cell[i].cache->shown);
         fprintf(out, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
     }
     const bool whole = out && fclose(out) == 0;

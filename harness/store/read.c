@@ -281,6 +281,7 @@ static int by_place(const void *a, const void *b)
         if (!o) o = strcmp(x->label[p], y->label[p]);
         if (!o) o = real_order(x->sparsity[p], y->sparsity[p]);
     }
+    if (!o) o = strcmp(sf_cell_cache(x), sf_cell_cache(y)); /* "exact" first */
     return o ? o : strcmp(x->key, y->key);
 }
 

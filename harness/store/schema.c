@@ -52,6 +52,7 @@ const sf_column sf_cell_columns[] = {
     {"bos", SF_COLUMN_TEXT, CELL(bos), NULL, true},
     {"questions", SF_COLUMN_TEXT, CELL(questions), NULL, true},
     {"recurrent_layers", SF_COLUMN_REAL, CELL(recurrent_layers), NULL, true},
+    {"cache", SF_COLUMN_TEXT, CELL(cache), NULL, true},
     {0},
 };
 

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { SF_STORE_SCHEMA = 1, SF_STORE_SAMPLES = 1000 * 1000 /* of a cell, numbered from 0 */ };
 
@@ -41,8 +42,13 @@ typedef struct sf_cell_info {
     const char *chat;               /* JSON of the config's `chat`, and of the date if the template asks for it; "": neither */
     const char *questions;          /* "fixed": the task has so many questions and no more, and asks them under every seed;
                                        "": others under each; absent in older files, then "" */
+    const char *cache;              /* format that keys and values were rounded to: "simulated_int8"; "" or "exact": none. sf_cell_cache() */
     const char *bos;                /* the BOS token that an input should begin with; "": none is due */
 } sf_cell_info;
+
+/* The format's name, or "exact". */
+static inline const char *sf_cell_cache(const sf_cell_info *c) { return c->cache && *c->cache ? c->cache : "exact"; }
+static inline bool sf_cell_exact(const sf_cell_info *c) { return strcmp(sf_cell_cache(c), "exact") == 0; }
 
 /* How far the predictions of a phase are from the dense model's after the same tokens (engine/lane.h): means over the rows of
  * the prompt that were looked at, or over what the dense model generates. NAN: not measured. */

@@ -16,6 +16,7 @@ static bool dense(const sf_cell_info *c) { return !sparse(c, SF_PREFILL) && !spa
 static bool key_is(const sf_cell_info *c, const char *value) { return strncasecmp(c->key, value, strlen(value)) == 0; }
 static bool model_is(const sf_cell_info *c, const char *value) { return strcmp(c->model, value) == 0; }
 static bool task_is(const sf_cell_info *c, const char *value) { return strcmp(c->task_label, value) == 0 || strcmp(c->task, value) == 0; }
+static bool cache_is(const sf_cell_info *c, const char *value) { return strcmp(sf_cell_cache(c), value) == 0; }
 static bool device_is(const sf_cell_info *c, const char *value) { return strcmp(c->device, value) == 0; }
 
 static bool method_is(const sf_cell_info *c, const char *value)
@@ -78,6 +79,7 @@ static const struct {
              {"length", "a number of tokens", digits, length_is},
              {"sparsity", "a number from 0 to below 1", number, sparsity_is},
              {"seed", "a number", digits, seed_is},
+             {"cache", "exact, or a format's name", any, cache_is},
              {"device", "a name", any, device_is}};
 enum { TERMS = sizeof terms / sizeof *terms };
 
@@ -145,7 +147,7 @@ bool sf_where_matches_failure(const sf_where *where, const sf_failure *f)
 {
     char name[1 + SF_PHASES][256];
     sf_cell_info cell = {.model = f->model, .task = bare(f->task, name[SF_PHASES], sizeof *name), .task_label = f->task,
-                         .length = f->length, .device = "", .seed = UINT64_MAX};
+                         .length = f->length, .device = "", .cache = "not recorded", .seed = UINT64_MAX};
     snprintf(cell.key, sizeof cell.key, "%s", f->key);
     for (int p = 0; p < SF_PHASES; p++) {
         cell.method[p] = bare(f->label[p], name[p], sizeof *name);

@@ -17,8 +17,8 @@ typedef struct sf_where {
 
 /* Terms that all have to hold, with commas between: key (six digits or more; also alone), model, task, method (labels; a task's or
  * method's bare name too; a cell that is dense in both phases has the method "dense"), phase (dense, prefill, decode, both), length,
- * sparsity (requested, of a phase that is sparse; 0: dense), seed, device. A comma within parentheses belongs to a label. Error:
- * nothing, an unknown name, a value that cannot be one. */
+ * sparsity (requested, of a phase that is sparse; 0: dense), seed, device, cache (of failures not known). A comma within parentheses
+ * belongs to a label. Error: nothing, an unknown name, a value that cannot be one. */
 sf_status sf_where_parse(const char *text, sf_where *out);
 bool sf_where_matches(const sf_where *where, const sf_cell_info *cell);
 /* The same of a cell that failed, whose seed and device nothing says: terms of those never hold. */

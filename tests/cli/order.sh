@@ -6,7 +6,7 @@ rules='base
 kernels base
 methods base kernels
 tasks   base
-config  base methods tasks
+config  base kernels methods tasks
 model   base kernels methods
 engine  base kernels methods model
 store   base kernels

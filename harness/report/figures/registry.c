@@ -19,6 +19,7 @@
     SF_FIGURE(divergence)       \
     SF_FIGURE(divergence_along) \
     SF_FIGURE(nll_along)        \
+    SF_FIGURE(caches)           \
     SF_FIGURE(heads)            \
     SF_FIGURE(output_error)     \
     SF_FIGURE(canvas)           \
