@@ -1,8 +1,20 @@
 """What all kinds of attention share: projections, rotation, and the reading of one row of hidden state by heads."""
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 HEAD_DIM = 64
+MASKED = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]  # not cuDNN's: a training of moba ended in an illegal instruction there, on an H200
+
+
+def by_mask(q, k, v, mask):
+    """Softmax attention of q [rows, H, tokens, D] over k, v [rows, G, keys, D] by a mask that goes with [rows, H, tokens, keys]: bool, what
+    is read, or what is added to logits. Every kind that has a mask attends by this. Not for compiled code."""
+    if k.shape[1] < q.shape[1]:  # the kernels that take a mask know no groups
+        k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
+    with sdpa_kernel(MASKED):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 class Attention(nn.Module):

@@ -1,9 +1,11 @@
 """Causal attention whose rows are normalised by 1.5-entmax (Peters et al. 2019, arXiv 1905.05702), and its gradient.
 
-    p_j = (z_j - tau)+^2, z = logits / 2, with the one tau for which they sum to 1
+    p_j = (z_j - tau)+^2, z = logits / 2 less the row's largest, with the one tau for which they sum to 1
 
-tau is found by Newton's method on the root of the sum, |(z - tau)+|_2 = 1: that is convex in tau, so that from max z - 1, which is at
-or below tau, it comes up without passing it; in a few steps, since it is straight where all keys that count are alike.
+tau is found by Newton's method on the root of the sum, |(z - tau)+|_2 = 1: that is convex in tau, so that from -1, which is at
+or below tau, it comes up without passing it; in a few steps, since it is straight where all keys that count are alike. z is less the row's
+largest because tau lies between -1 and -n^-1/2 then, however large logits are. Beside logits of a million a thousandth is lost in fp32:
+tau came to lie at or above all of z, nothing was left of the row, and 0 / 0 of it; adaptive-scalable entmax grows such logits.
 Gradient: with y = (z - tau)+, dL/dlogit = y (dL/dp - mean of dL/dp weighted by y).
 
     python3 entmax_attention.py    holds the kernels against plain PyTorch; without a GPU with TRITON_INTERPRET=1, slowly
@@ -24,14 +26,16 @@ STEPS = 5            # of Newton's method: then p is right to 1e-8 or so
 ROWS, KEYS = 64, 64  # of a tile
 
 
-def threshold(z, steps=STEPS):
-    """tau of each row of z [..., n]; -inf: not there."""
-    tau = z.amax(-1, keepdim=True) - 1
+def above(logits, steps=STEPS):
+    """(z - tau)+ of each row of logits [..., n]; -inf: not there."""
+    z = logits / 2
+    z = z - z.amax(-1, keepdim=True)
+    tau = torch.full_like(z[..., :1], -1)
     for _ in range(steps):
         y = (z - tau).clamp(min=0)
         norm = y.square().sum(-1, keepdim=True).sqrt()
         tau = tau + (norm - 1) * norm / y.sum(-1, keepdim=True)
-    return tau
+    return (z - tau).clamp(min=0)
 
 
 class Rows(torch.autograd.Function):
@@ -39,8 +43,7 @@ class Rows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits):
-        z = logits / 2
-        y = (z - threshold(z)).clamp(min=0)
+        y = above(logits)
         ctx.save_for_backward(y)
         p = y.square()
         return p / p.sum(-1, keepdim=True)
@@ -69,7 +72,12 @@ if triton:
         return tl.where((keys[None, :] <= rows[:, None]) & (keys[None, :] < T), z, float("-inf"))
 
     @triton.jit
-    def forward_kernel(Q, K, V, OUT, MEAN, TAU, scale, H, G, T, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    def above_tau(z, most, tau):
+        """(z - tau)+ of a tile; most, tau [M]. At most 1, whatever another kernel's products were rounded to."""
+        return tl.minimum(tl.maximum(z - most[:, None] - tau[:, None], 0.0), 1.0)
+
+    @triton.jit
+    def forward_kernel(Q, K, V, OUT, MEAN, MOST, TAU, scale, H, G, T, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
                        STEPS: tl.constexpr):
         head = tl.program_id(1)
         kv = head // H * G + head % H // (H // G)
@@ -83,11 +91,11 @@ if triton:
         most = tl.full([M], float("-inf"), tl.float32)
         for n in range(0, end, N):
             most = tl.maximum(most, tl.max(halves(q, k_at, n + tl.arange(0, N), rows, T, scale, D), 1))
-        tau = most - 1
+        tau = tl.full([M], -1.0, tl.float32)
         for _ in range(STEPS):
             one, two = tl.zeros([M], tl.float32), tl.zeros([M], tl.float32)
             for n in range(0, end, N):
-                y = tl.maximum(halves(q, k_at, n + tl.arange(0, N), rows, T, scale, D) - tau[:, None], 0.0)
+                y = above_tau(halves(q, k_at, n + tl.arange(0, N), rows, T, scale, D), most, tau)
                 one += tl.sum(y, 1)
                 two += tl.sum(y * y, 1)
             norm = tl.sqrt(two)
@@ -96,7 +104,7 @@ if triton:
         out, mean = tl.zeros([M, D], tl.float32), tl.zeros([M, D], tl.float32)
         for n in range(0, end, N):
             keys = n + tl.arange(0, N)
-            y = tl.maximum(halves(q, k_at, keys, rows, T, scale, D) - tau[:, None], 0.0)
+            y = above_tau(halves(q, k_at, keys, rows, T, scale, D), most, tau)
             if tl.max(y) > 0:
                 v = tl.load(v_at + keys[:, None] * D + d[None, :], mask=keys[:, None] < T, other=0.0)
                 out += tl.dot((y * y).to(v.dtype), v)
@@ -105,10 +113,11 @@ if triton:
                 two += tl.sum(y * y, 1)
         tl.store(OUT + own, (out / two[:, None]).to(OUT.dtype.element_ty), mask=there)
         tl.store(MEAN + own, mean / one[:, None], mask=there)
+        tl.store(MOST + head * T + rows, most, mask=rows < T)
         tl.store(TAU + head * T + rows, tau, mask=rows < T)
 
     @triton.jit
-    def queries_kernel(Q, K, V, TAU, DELTA, GRADIENT, DQ, scale, H, G, T, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
+    def queries_kernel(Q, K, V, MOST, TAU, DELTA, GRADIENT, DQ, scale, H, G, T, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
         head = tl.program_id(1)
         kv = head // H * G + head % H // (H // G)
         first = (tl.num_programs(0) - 1 - tl.program_id(0)) * M
@@ -117,13 +126,14 @@ if triton:
         there = rows[:, None] < T
         q = tl.load(Q + own, mask=there, other=0.0)
         g = tl.load(GRADIENT + own, mask=there, other=0.0)
+        most = tl.load(MOST + head * T + rows, mask=rows < T, other=0.0)
         tau = tl.load(TAU + head * T + rows, mask=rows < T, other=float("inf"))
         delta = tl.load(DELTA + head * T + rows, mask=rows < T, other=0.0)
         k_at, v_at = K + kv * T * D, V + kv * T * D
         dq = tl.zeros([M, D], tl.float32)
         for n in range(0, tl.minimum(first + M, T), N):
             keys = n + tl.arange(0, N)
-            y = tl.maximum(halves(q, k_at, keys, rows, T, scale, D) - tau[:, None], 0.0)
+            y = above_tau(halves(q, k_at, keys, rows, T, scale, D), most, tau)
             if tl.max(y) > 0:
                 v = tl.load(v_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < T, other=0.0)
                 k = tl.load(k_at + keys[:, None] * D + d[None, :], mask=keys[:, None] < T, other=0.0)
@@ -132,7 +142,7 @@ if triton:
         tl.store(DQ + own, (dq * 2 * scale).to(DQ.dtype.element_ty), mask=there)
 
     @triton.jit
-    def keys_kernel(Q, K, V, TAU, DELTA, GRADIENT, DK, DV, scale, H, G, T, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
+    def keys_kernel(Q, K, V, MOST, TAU, DELTA, GRADIENT, DK, DV, scale, H, G, T, D: tl.constexpr, M: tl.constexpr, N: tl.constexpr):
         kv = tl.program_id(1)
         group = H // G
         first = tl.program_id(0) * N
@@ -148,9 +158,10 @@ if triton:
                 rows = m + tl.arange(0, M)
                 at = (head * T + rows)[:, None] * D + d[None, :]
                 q = tl.load(Q + at, mask=rows[:, None] < T, other=0.0)
+                most = tl.load(MOST + head * T + rows, mask=rows < T, other=0.0)
                 tau = tl.load(TAU + head * T + rows, mask=rows < T, other=float("inf"))
                 z = tl.dot(q, tl.trans(k)) * scale
-                y = tl.where(keys[None, :] <= rows[:, None], tl.maximum(z - tau[:, None], 0.0), 0.0)
+                y = tl.where(keys[None, :] <= rows[:, None], above_tau(z, most, tau), 0.0)
                 if tl.max(y) > 0:
                     g = tl.load(GRADIENT + at, mask=rows[:, None] < T, other=0.0)
                     delta = tl.load(DELTA + head * T + rows, mask=rows < T, other=0.0)
@@ -167,22 +178,22 @@ class Kernels(torch.autograd.Function):
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         rows, heads, tokens, dim = q.shape
         out, mean = torch.empty_like(q), torch.empty(q.shape, dtype=torch.float32, device=q.device)
-        tau = torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
+        most, tau = (torch.empty(q.shape[:3], dtype=torch.float32, device=q.device) for _ in range(2))
         forward_kernel[(triton.cdiv(tokens, ROWS), rows * heads)](
-            q, k, v, out, mean, tau, dim ** -0.5 / 2, heads, k.shape[1], tokens, dim, ROWS, KEYS, STEPS)
-        ctx.save_for_backward(q, k, v, mean, tau)
+            q, k, v, out, mean, most, tau, dim ** -0.5 / 2, heads, k.shape[1], tokens, dim, ROWS, KEYS, STEPS)
+        ctx.save_for_backward(q, k, v, mean, most, tau)
         return out
 
     @staticmethod
     def backward(ctx, gradient):
-        q, k, v, mean, tau = ctx.saved_tensors
+        q, k, v, mean, most, tau = ctx.saved_tensors
         rows, heads, tokens, dim = q.shape
         kv_heads, gradient = k.shape[1], gradient.contiguous()
         delta = (gradient.float() * mean).sum(-1)
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         sizes = dim ** -0.5 / 2, heads, kv_heads, tokens, dim, ROWS, KEYS
-        queries_kernel[(triton.cdiv(tokens, ROWS), rows * heads)](q, k, v, tau, delta, gradient, dq, *sizes)
-        keys_kernel[(triton.cdiv(tokens, KEYS), rows * kv_heads)](q, k, v, tau, delta, gradient, dk, dv, *sizes)
+        queries_kernel[(triton.cdiv(tokens, ROWS), rows * heads)](q, k, v, most, tau, delta, gradient, dq, *sizes)
+        keys_kernel[(triton.cdiv(tokens, KEYS), rows * kv_heads)](q, k, v, most, tau, delta, gradient, dk, dv, *sizes)
         return dq, dk, dv
 
 

@@ -1,9 +1,8 @@
 """What kinds of attention with trained gates share: a number of each token for each kv head."""
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
-from attention import HEAD_DIM
+from attention import HEAD_DIM, by_mask
 
 
 class Gates(nn.Module):
@@ -22,10 +21,8 @@ class Gates(nn.Module):
 
 def masked(q, k, v, mask):
     """Attention by a mask [1 or rows, G or H, tokens, tokens]: bool, what is read, or what is added to logits."""
-    def to_all(t):  # the kernels that take a mask know no groups
-        return t.repeat_interleave(q.shape[1] // t.shape[1], 1)
-
-    return F.scaled_dot_product_attention(q, to_all(k), to_all(v), attn_mask=to_all(mask if mask.dtype == torch.bool else mask.to(q.dtype)))
+    mask = mask.repeat_interleave(q.shape[1] // mask.shape[1], 1)
+    return by_mask(q, k, v, mask if mask.dtype == torch.bool else mask.to(q.dtype))
 
 
 def apart(tokens, device):

@@ -102,10 +102,19 @@ def load_checkpoint(model, folder, without=lambda name: False):
     model.load_state_dict({**state, **own})
 
 
+def require_finite(named, where):
+    """Ends the program, naming the tensor, if one of (name, tensor) has a number that is none."""
+    for name, t in named:
+        if t.is_floating_point() and not t.isfinite().all():
+            raise SystemExit(f"{where}: {name} has {int((~t.isfinite()).sum())} of {t.numel()} numbers that are not finite: nothing was saved")
+
+
 def save_checkpoint(model, folder):
-    """Writes config.json, generation_config.json and bf16 safetensors in shards, as transformers loads them; what a kind adds to a softmax
+    """Only of weights that are all finite, in bf16 too; what was in the folder stays otherwise. Writes config.json, generation_config.json and bf16 safetensors in shards, as transformers loads them; what a kind adds to a softmax
     model for a method of Frontier's, into model-side.safetensors, which that method is given."""
     folder = pathlib.Path(folder)
+    state = {name: t.detach().to(torch.bfloat16).contiguous().cpu() for name, t in plain_state(model).items()}
+    require_finite(state.items(), folder)
     folder.mkdir(parents=True, exist_ok=True)
     c = model.shape
     config = {
@@ -121,8 +130,7 @@ def save_checkpoint(model, folder):
         json.dumps({"do_sample": False, "eos_token_id": END, "pad_token_id": 0}, indent=2) + "\n")
 
     shards, filled, side = [{}], 0, {}
-    for name, t in plain_state(model).items():
-        t = t.detach().to(torch.bfloat16).contiguous().cpu()
+    for name, t in state.items():
         if model.attention.begins_without(name):
             side["model." + name] = t
             continue

@@ -214,6 +214,10 @@ class Trainer:
         self.factor = torch.zeros((), device=device)  # of the rates
         self.skill = torch.zeros((), device=device)   # share of right answers in the warm-up, lately
         self.loss = torch.zeros(2, device=device)     # on answers, on the context
+        self.learning = [p for _, p in named]
+        self.watched = ["the loss on answers", "the loss on the context", *(f"the gradient of {n}" for n, _ in named)]
+        self.sick = torch.full((len(self.watched),), -1, dtype=torch.int32, device=device)  # the step at which each was not finite first
+        self.number = torch.zeros((), dtype=torch.int32, device=device)                     # of the step
         self.stream = torch.cuda.Stream() if device.startswith("cuda") else None
         if compiled:
             torch._dynamo.config.cache_size_limit = 192  # layers of several seeds
@@ -240,7 +244,12 @@ class Trainer:
             own = [layer.self_attn.loss for layer in self.net.layers if layer.self_attn.loss is not None]
             loss = answer + CONTEXT_WEIGHT * context + sum(own)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        gradients = [p.grad for p in self.learning]
+        norms = torch.stack(torch._foreach_norm(gradients))
+        torch._foreach_mul_(gradients, (1 / (norms.norm() + 1e-6)).clamp(max=1))
+        with torch.no_grad():
+            wrong = ~torch.cat([torch.stack([answer, context]), norms]).isfinite()
+            self.sick.copy_(torch.where(wrong & (self.sick < 0), self.number, self.sick))
         for optimiser in self.optimisers:
             optimiser.step(self.factor)
         with torch.no_grad():
@@ -248,6 +257,16 @@ class Trainer:
             self.tally.add(batch, right)
             self.skill.lerp_((right & (batch.weight > 0)).sum() / (batch.weight > 0).sum(), 0.02)
             self.loss.copy_(torch.stack([answer, context]))
+
+    def ill(self):
+        """None, or the first step at which a loss or gradient was not finite, and which: of several the one nearest the loss, where backward met
+        it first."""
+        when = self.sick.tolist()
+        if max(when) < 0:
+            return None
+        first = min(n for n in when if n >= 0)
+        names = [name for name, n in zip(self.watched, when) if n == first]
+        return first, names[0] if when[0] == first or when[1] == first else names[-1], len(names)
 
     def forget(self):
         """What attends now is another function: graphs are of the one before."""
@@ -257,7 +276,8 @@ class Trainer:
 
     def capture(self, batch):
         """Makes the graph for batches shaped as this one; leaves the state as it was."""
-        kept, batch = [t.detach().clone() for t in self.state()], batch.to(self.device)
+        changed = [*self.state(), self.sick]
+        kept, batch = [t.detach().clone() for t in changed], batch.to(self.device)
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
@@ -268,13 +288,14 @@ class Trainer:
         with torch.cuda.graph(graph, pool=next(iter(self.graphs.values()))[0].pool() if self.graphs else None):
             self.learn(batch)
         with torch.no_grad():
-            for t, value in zip(self.state(), kept):
+            for t, value in zip(changed, kept):
                 t.copy_(value)
         self.graphs[batch.shape()] = graph, batch
 
-    def step(self, batch, factor):
-        """Learns from a batch at `factor` of the rates. Returns the seconds that making its graph took."""
+    def step(self, batch, factor, number=0):
+        """Learns from a batch at `factor` of the rates, as step `number`. Returns the seconds that making its graph took."""
         self.factor.fill_(factor)
+        self.number.fill_(number)
         if self.graphs is None:
             self.learn(batch.to(self.device))
             return 0.0

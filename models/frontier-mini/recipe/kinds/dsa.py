@@ -68,10 +68,9 @@ class Attention(attention.Attention):
             score = scores(iq, ik, iw)
             with torch.no_grad():
                 mask = score > float("-inf") if self.READS_ALL else chosen(score, count)
-            wide_k, wide_v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
-            out = F.scaled_dot_product_attention(q, wide_k, wide_v, attn_mask=mask[:, None])
+            out = attention.by_mask(q, k, v, mask[:, None])
             with torch.no_grad():
-                logits = q.float() @ wide_k.float().transpose(2, 3) * q.shape[-1] ** -0.5
+                logits = q.float() @ k.repeat_interleave(q.shape[1] // k.shape[1], 1).float().transpose(2, 3) * q.shape[-1] ** -0.5
                 seen = logits.masked_fill(~mask[:, None], float("-inf")).softmax(-1).mean(1)
             foreseen = score.masked_fill(~mask, torch.finfo(torch.float32).min).log_softmax(-1)
             return out, F.kl_div(foreseen, seen, reduction="sum") / (score.shape[0] * score.shape[1])

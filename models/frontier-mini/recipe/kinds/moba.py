@@ -33,7 +33,6 @@ class Attention(attention.Attention):
         def read(q, k, v):
             with torch.no_grad():
                 mask = chosen(q, k)
-            k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))  # the kernels that take a mask know no groups
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            return attention.by_mask(q, k, v, mask)
 
         return checkpoint(read, q, k, v, use_reentrant=False, preserve_rng_state=False)  # or every layer would keep its mask for the way back

@@ -48,8 +48,7 @@ def chosen(rank, block, count):
 
 
 def over_chosen(q, k, v, read):
-    k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=read.repeat_interleave(q.shape[1] // read.shape[1], 1))
+    return attention.by_mask(q, k, v, read.repeat_interleave(q.shape[1] // read.shape[1], 1))
 
 
 class Attention(attention.Attention):

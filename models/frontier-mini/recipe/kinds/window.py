@@ -27,8 +27,8 @@ def latest(q, k, v, window):
     query, key = torch.arange(window, device=q.device), torch.arange(2 * window, device=q.device)
     apart = query[:, None] + window - key
     first = torch.arange(blocks, device=q.device)[:, None, None] == 0
-    read = ((apart >= 0) & (apart < window) & ~(first & (key < window)))[None]  # of three dimensions the first would be rows to cuDNN's
-    out = F.scaled_dot_product_attention(parted(q), with_last(parted(k)), with_last(parted(v)), attn_mask=read)
+    read = ((apart >= 0) & (apart < window) & ~(first & (key < window)))[None]
+    out = attention.by_mask(parted(q), with_last(parted(k)), with_last(parted(v)), read)
     return out.view(rows, heads, blocks * window, dim)[:, :, :tokens]
 
 
