@@ -10,6 +10,7 @@ import lzma
 import pathlib
 import queue
 import threading
+import time
 
 import h5py
 import numpy as np
@@ -48,58 +49,102 @@ class Batch:
             mine.copy_(theirs, non_blocking=True)
 
 
-class Samples:
-    """All samples of a folder of files that `frontier tasks export` or make_data.py wrote, by length and task."""
+def read(paths):
+    """Rows of files by (length, task), each pool shuffled, or the last steps would see one of a length's files alone."""
+    new = collections.defaultdict(list)
+    for path in paths:
+        if path.suffix == ".h5":
+            with h5py.File(path) as f:
+                names = [name.split("(")[0] for name in f.attrs["tasks"]]
+                tokens, offset = f["tokens"][:], f["offset"][:]
+                lengths, tasks, prompts = f["length"][:], f["task"][:], f["prompt_tokens"][:]
+        else:
+            with np.load(io.BytesIO(lzma.open(path).read())) as f:
+                names, tokens, offset = f["tasks"].tolist(), f["tokens"], np.concatenate([[0], np.cumsum(f["tokens_of"], dtype=np.int64)])
+                lengths, tasks, prompts = f["length"], f["task"], f["prompt_tokens"]
+        for i in range(len(lengths)):
+            new[int(lengths[i]), names[tasks[i]]].append((tokens[offset[i]:offset[i + 1]], int(prompts[i])))
+    shuffle = np.random.default_rng(0).shuffle
+    for pool in new.values():
+        shuffle(pool)
+    return new
 
-    def __init__(self, folder):
+
+class Spent(Exception):
+    """All rows of a length and task were learned from."""
+
+
+class Samples:
+    """Samples of a folder, by length and task: what make_data.py wrote, part after part as they come, or all files of `frontier tasks
+    export`. Rows of a task are drawn in turn, `epochs` times at most; where there are no more, parts that came since are read, which is
+    waited for for `wait` minutes."""
+
+    def __init__(self, folder, epochs=1, wait=0.0):
+        self.folder, self.epochs, self.wait, self.parts = pathlib.Path(folder), epochs, wait, 0
         self.rows = collections.defaultdict(lambda: collections.defaultdict(list))  # length -> task -> rows
-        for path in sorted([*pathlib.Path(folder).glob("*.h5"), *pathlib.Path(folder).glob("*.npz.xz")]):
-            if path.suffix == ".h5":
-                with h5py.File(path) as f:
-                    names = [name.split("(")[0] for name in f.attrs["tasks"]]
-                    tokens, offset = f["tokens"][:], f["offset"][:]
-                    lengths, tasks, prompts = f["length"][:], f["task"][:], f["prompt_tokens"][:]
-            else:
-                with np.load(io.BytesIO(lzma.open(path).read())) as f:
-                    names, tokens, offset = f["tasks"].tolist(), f["tokens"], np.concatenate([[0], np.cumsum(f["tokens_of"], dtype=np.int64)])
-                    lengths, tasks, prompts = f["length"], f["task"], f["prompt_tokens"]
-            for i in range(len(lengths)):
-                row = (tokens[offset[i]:offset[i + 1]], int(prompts[i]))
-                self.rows[int(lengths[i])][names[tasks[i]]].append(row)
-        shuffle = np.random.default_rng(0).shuffle  # or the last steps would see one of a length's files alone
-        for by_task in self.rows.values():
-            for pool in by_task.values():
-                shuffle(pool)
+        self.add(*sorted(self.folder.glob("*.h5")))
+        self.look()
         if not self.rows:
-            raise SystemExit(f"{folder}: no exported samples (*.h5, *.npz.xz); see train.py")
+            raise SystemExit(f"{folder}: no exported samples (*.h5, part-*.npz.xz); see train.py")
         self.tasks = sorted({t for by_task in self.rows.values() for t in by_task})
-        self.next = collections.Counter()
+        self.drawn = collections.Counter()  # "LENGTH/TASK" -> rows
+
+    def add(self, *paths):
+        """Puts rows behind those that are there: what was drawn keeps its place."""
+        for (length, task), pool in read(paths).items():
+            self.rows[length][task] += pool
+
+    def look(self):
+        """Reads the parts that came since, in their order and none beyond a gap, so that rows have the same places whenever one looks."""
+        while (path := self.folder / part_name(self.parts)).exists():
+            self.add(path)
+            self.parts += 1
+
+    def take(self, length, task):
+        """The next row of a task."""
+        pool, key = self.rows[length][task], f"{length}/{task}"
+        until = time.time() + 60 * self.wait
+        while self.drawn[key] >= len(pool):
+            self.look()
+            if self.drawn[key] < len(pool) * self.epochs:
+                break
+            if time.time() > until:
+                raise Spent(f"all {len(pool)} rows of {task} of length {length} in {self.folder} were learned from {self.epochs} time{'s' * (self.epochs > 1)}")
+            time.sleep(1)
+        row = pool[self.drawn[key] % len(pool)]
+        self.drawn[key] += 1
+        return row
 
     def batch(self, length, count, mix, random):
         """`count` rows of one length; tasks drawn by `mix` (task -> weight), each task's rows in turn."""
-        width, places = length + ANSWER_ROOM, count * ANSWER_PLACES
+        names = [t for t in self.tasks if t in self.rows[length] and mix.get(t, 0) > 0]
+        share = np.array([mix[t] for t in names])
+        picks = random.choice(len(names), count, p=share / share.sum())
+        return self.made(length, [(names[pick], *self.take(length, names[pick])) for pick in picks], random)
+
+    def made(self, length, rows, random):
+        """The batch of rows (task, tokens, prompt's tokens)."""
+        count, width = len(rows), length + ANSWER_ROOM
         ids = np.zeros((count, width), np.int32)
         task = np.zeros(count, np.int64)
         answer, weight, cell, context = [], [], [], []
-        pools = self.rows[length]
-        names = [t for t in self.tasks if t in pools and mix.get(t, 0) > 0]
-        share = np.array([mix[t] for t in names])
-        for r, pick in enumerate(random.choice(len(names), count, p=share / share.sum())):
-            pool = pools[names[pick]]
-            at = self.next[length, pick]
-            self.next[length, pick] = (at + 1) % len(pool)
-            row, prompt = pool[at]
+        for r, (name, row, prompt) in enumerate(rows):
             n = min(len(row), width)
             ids[r, :n] = row[:n]
             answer.append(np.arange(r * width + prompt - 1, r * width + n - 1))
             weight.append(np.full(n - prompt, (n - prompt) ** -0.5, np.float32))  # short answers count nearly as long ones
             cell.append(np.full(n - prompt, r))
             context.append(r * width + random.integers(0, prompt - 1, CONTEXT_SAMPLE // count + 1))
-            task[r] = self.tasks.index(names[pick])
+            task[r] = self.tasks.index(name)
+        places = count * ANSWER_PLACES
         tensors = [ids, padded(answer, places), padded(weight, places), padded(cell, places),
                    np.concatenate(context)[:CONTEXT_SAMPLE], task]
         tensors = [torch.from_numpy(a) for a in tensors]
         return Batch(*(t.pin_memory() if torch.cuda.is_available() else t for t in tensors))
+
+
+def part_name(number):
+    return f"part-{number:04}.npz.xz"
 
 
 def padded(parts, places):

@@ -1,6 +1,6 @@
 """Trains one size of the frontier-mini family on one GPU.
 
-    frontier tasks export configs/mini-study.yaml --samples 20000 --seed 1 --out DATA/tasks.h5
+    python3 models/frontier-mini/recipe/make_data.py DATA --steps 9000
     python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
     python3 models/frontier-mini/recipe/train.py l --data DATA2 --out OUT2 --minutes 12 --polish OUT/model --rate 0.005
     python3 models/frontier-mini/recipe/train.py m --attention asentmax --data DATA --out OUT3 --minutes 25 --stop 8
@@ -10,12 +10,16 @@
     python3 models/frontier-mini/recipe/train.py m --attention dsa_warm --data DATA --out OUT5 --minutes 3 --polish models/frontier-mini/m
     python3 models/frontier-mini/recipe/train.py m --attention dsa --data DATA --out OUT6 --minutes 8 --polish OUT5/model
 
+No row is learned from twice, unless --epochs says so: a training that lacks rows is refused, or, where its end is not known, saved and ended
+(status 4), to go on once make_data.py made more. At the end of a stage and of the call it prints how it answers rows that it learned from and rows that no
+training sees (heart.py). Weights, losses and gradients that are not finite end it (status 5), naming step and tensor, and are not saved.
+
 Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow; warm-up rows fade; tasks that are still
 answered wrongly are drawn more often. First comes the warm-up, until it is mastered: several seeds learn rows of 64 tokens side by
 side, the first that masters them goes on, and if none does within --patience steps, that is said and the training ends (status 3). What
 --minutes and --steps say begins after it, so that a kind which is slow to learn to look things up has as much of the rest as another.
 Logs a JSON line every 100 steps (share of answer tokens and of whole answers that are right, by task and length, before the step learns
-from them) and prints where it stands and what is left; saves OUT/checkpoint.pt and OUT/model every two minutes (OUT/race.pt while several
+from them) and prints where it stands and what is left; saves OUT/checkpoint.pt and OUT/model every two minutes (--save) (OUT/race.pt while several
 seeds learn), and goes on from the checkpoint when started again; without it from OUT/model, which is a fifth of its size (the optimisers
 then begin anew: what they remember is of the last 50 steps). A whole step is one CUDA graph a shape: these models are so small that
 launches would take longer than the work.
@@ -35,6 +39,7 @@ import torch
 import torch.nn.functional as F
 
 import batches
+import heart
 import kinds
 import model as mini
 
@@ -151,6 +156,19 @@ class Schedule:
             drawn = int(random.choice(lengths[:-1]))
         return drawn, self.rows(drawn + batches.ANSWER_ROOM), self.mix
 
+    def needed(self, steps):
+        """{length: rows} that so many steps behind the warm-up take, in the mean."""
+        out, left = collections.Counter(), 1.0
+        for length, warmth, share in STAGES:
+            share = left if length == STAGES[-1][0] else min(share, left)
+            left -= share
+            lengths = [n for n in self.available if n <= length] or self.available[:1]
+            shorter = lengths[:-1] if length >= 2048 else []
+            for n in lengths[-1:] + shorter:
+                part = 1 if not shorter else 0.5 if n == lengths[-1] else 0.5 / len(shorter)
+                out[n] += round(steps * share * (1 - warmth) * part * self.rows(n + batches.ANSWER_ROOM))
+        return out
+
     def learn(self, right):
         """Draws tasks that are answered wrongly more often. `right`: as Tally.take gives it."""
         for task, share in self.share.items():
@@ -231,6 +249,11 @@ class Trainer:
     def state(self):
         """Every tensor that a step changes, in a fixed order."""
         return [*self.net.parameters(), *(t for o in self.optimisers for t in o.state()), self.skill, self.tally.sums]
+
+    def named_state(self):
+        """(name, tensor) of state()."""
+        names = [n for n, _ in self.net.named_parameters()]
+        return [(names[i] if i < len(names) else f"state {i - len(names)} of the optimisers", t) for i, t in enumerate(self.state())]
 
     def learn(self, batch):
         """Forward, backward and both optimisers; what is to be known of the step stays on the device."""
@@ -361,6 +384,10 @@ def main():
     parser.add_argument("--minutes", type=float, default=20, help="of the training behind the warm-up")
     parser.add_argument("--steps", type=int, help="the training behind the warm-up has so many, or as many as its minutes leave")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="so many learn the shortest rows, from --seed on; the first that masters them goes on")
+    parser.add_argument("--epochs", type=int, default=1, help="how often a row may be learned from")
+    parser.add_argument("--wait", type=float, default=0, metavar="MINUTES", help="for more data (make_data.py) where there is no more")
+    parser.add_argument("--mastered", type=float, default=MASTERED, metavar="SHARE", help="of answers that are right, at which a warm-up stage is over")
+    parser.add_argument("--save", type=float, default=120, metavar="SECONDS", help="between checkpoints, which are looked for every 100 steps")
     parser.add_argument("--patience", type=int, default=20000, metavar="STEPS", help="the shortest rows are mastered in so many, or that is all")
     parser.add_argument("--softmax-first", action="store_true", help="of an entmax kind: the shortest rows with softmax in entmax's place until they are mastered, "
                         "then as the kind has it until they are mastered again, then the rest")
@@ -408,7 +435,8 @@ def main():
             raise SystemExit(f"--mix {task}: expected one of {', '.join(mix)}")
         mix[task] *= float(factor)
 
-    samples = batches.Samples(a.data)
+    samples = batches.Samples(a.data, a.epochs, a.wait)
+    unseen = heart.unseen_of(samples)
     schedule = Schedule(samples.rows, a.tokens, mix)
     widths = {n + room for n in LENGTHS for room in (0, batches.ANSWER_ROOM)}
     saved, short = a.out / "checkpoint.pt", a.out / "model" / "progress.json"
@@ -426,6 +454,9 @@ def main():
     if state:
         step, tokens, before, base, warm = (state[name] for name in ("step", "tokens", "seconds", "base", "warm_up"))
         (schedule.index, schedule.begun), schedule.mix = state["stage"], state["mix"]
+        if "drawn" not in state:
+            print(f"{a.attention}: the checkpoint does not say which rows were learned from: the first ones come again")
+        samples.drawn.update(state.get("drawn", {}))
         for trainer, kept in zip(field, state.get("tensors") or [None]):
             with torch.no_grad(), trainer.turn():
                 if kept is None:
@@ -438,6 +469,15 @@ def main():
         with field[0].turn():
             mini.load_checkpoint(field[0].net, a.polish, field[0].net.attention.begins_without)
         schedule.index, base = len(WARM_UP + STAGES) - 1, (0, 0.0)
+    if a.steps and not a.wait and not a.polish:
+        lacking = []
+        for length, rows in schedule.needed(a.steps).items():
+            there = a.epochs * sum(map(len, samples.rows[length].values()))
+            if there < rows:
+                lacking.append(f"{rows} rows of {length}, {there} are there")
+        if lacking:
+            raise SystemExit(f"{a.data}: {a.steps} steps take {'; '.join(lacking)}. Make more (make_data.py {a.data} --steps {a.steps} --tokens {a.tokens}), or "
+                             "learn from rows more than once (--epochs), or wait for what is being made (--wait)")
     loader = batches.Loader(samples, schedule.draw, a.seed + step)
     log = open(a.out / "log.jsonl", "a", buffering=1)
     versions = {"torch": torch.__version__, "python": platform.python_version(),
@@ -458,9 +498,38 @@ def main():
                 out.append(round(trainer.skill.item(), 3))
         return out
 
+    def require_health():
+        """Ends the program where a seed's losses, gradients or state are not finite; what was saved before stays."""
+        kept = f"{saved} is of step {at_save}" if at_save is not None else "nothing was saved before"
+        for seed, trainer in zip(seeds, field):
+            with trainer.turn():
+                ill = trainer.ill()
+                named = [] if ill else [(n, t) for n, t in trainer.named_state() if not t.isfinite().all()]
+            if ill or named:
+                found = f"{ill[1]} is not finite since step {ill[0]}" + f" (with {ill[2] - 1} others)" * (ill[2] > 1) if ill else f"{named[0][0]} is not finite at step {step}"
+                print(f"{a.attention}, seed {seed}: {found}. The training ends here, and nothing is saved; {kept}", flush=True)
+                log.write(json.dumps({"step": step, "not_finite": found}) + "\n")
+                raise SystemExit(5)
+
+    def compare():
+        """Prints and logs how rows are answered that were learned from, beside unseen ones."""
+        if unseen is None or schedule.warming():
+            return
+        with field[0].turn():
+            net = mini.Decoder(a.size, a.attention).to(a.device).eval()  # not the compiled one, whose code is for training
+            net.load_state_dict(mini.plain_state(field[0].net))
+            lengths = [n for n in samples.rows if n <= schedule.stage()[0]]
+            found = heart.compare(net, samples, unseen, sorted(lengths), a.device)
+        for line in heart.said(found):
+            print(f"{a.attention}: step {step}, {line}", flush=True)
+        if found:
+            log.write(json.dumps({"step": step, "seen_unseen": found}) + "\n")
+
     def save():
+        nonlocal at_save
         progress = {"attention": a.attention, "softmax_first": a.softmax_first, "step": step, "tokens": tokens, "seconds": seconds, "base": base, "warm_up": warm,
-                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix}
+                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix, "drawn": dict(samples.drawn)}
+        require_health()
         if a.device.startswith("cuda"):
             torch.cuda.synchronize()
         torch.save({"tensors": [[t.detach() for t in trainer.state()] for trainer in field], "seeds": seeds, **progress}, saved.with_suffix(".tmp"))
@@ -468,6 +537,7 @@ def main():
         best = max(range(len(field)), key=skills().__getitem__)
         mini.save_checkpoint(field[best].net, a.out / "model")
         short.write_text(json.dumps({**progress, "seeds": [seeds[best]]}) + "\n")
+        at_save = step
 
     def say():
         """Where it stands and what is left, at the pace since it was last said."""
@@ -475,13 +545,13 @@ def main():
         if schedule.warming():
             most = (WARM_UP[schedule.index][1] or a.patience) + schedule.begun
             shares = ", ".join(f"{skill:.3f} (seed {seed})" for skill, seed in zip(skills(), seeds))
-            where = f"step {step}, rows of {schedule.stage()[0]}: {shares} right of {MASTERED}; at most {pace * (most - step):.0f} s more"
+            where = f"step {step}, rows of {schedule.stage()[0]}: {shares} right of {a.mastered}; at most {pace * (most - step):.0f} s more"
         else:
             left = pace * (planned - step + base[0]) if planned else 60 * a.minutes - seconds + base[1]
             where = f"step {step}{f' of {planned + base[0]}' if planned else ''}, rows of {schedule.stage()[0]}; {max(0, left):.0f} s more"
         print(f"{a.attention}: {where}; {1e3 * pace:.1f} ms a step", flush=True)
 
-    share, status = 0.0, 0
+    share, status, at_save = 0.0, 0, step if state else None
     if a.softmax_first:
         normaliser.softmax_for_now = schedule.index == 0
     while True:
@@ -492,9 +562,10 @@ def main():
         late = schedule.warming() and WARM_UP[schedule.index][1] is None and step - schedule.begun >= a.patience
         if schedule.warming() and (step % 20 == 0 or late):
             right = skills()
-            mastered = max(right) > MASTERED
+            mastered = max(right) > a.mastered
             given_up = late and not mastered
         stage, warming = schedule.stage()[0], schedule.warming()
+        ended = None if schedule.warming() else schedule.index
         if not given_up and schedule.advance(step, share, mastered):
             if warming:
                 right = skills()
@@ -510,10 +581,12 @@ def main():
                 lately = said = seconds, step
             if not schedule.warming() and base is None:
                 base = step, seconds
+            if ended is not None:
+                compare()
         if given_up:
             status = 3
             print(f"{a.attention}: no seed of {', '.join(map(str, seeds))} mastered rows of {stage} in {step - schedule.begun} steps ({seconds:.0f} s): the best has "
-                  f"{max(right)} of their answers right, {MASTERED} is asked. It would learn none of the tasks, and ends here.", flush=True)
+                  f"{max(right)} of their answers right, {a.mastered} is asked. It would learn none of the tasks, and ends here.", flush=True)
         if share >= 1 or status or (a.until_mastered and not schedule.warming()) or (a.stop and time.time() - start >= 60 * a.stop):
             break
         length, warmth = schedule.stage()
@@ -525,8 +598,15 @@ def main():
                     width = length if warmth == 1.0 else length + batches.ANSWER_ROOM
                     batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(samples.tasks), random, a.device)
                 else:
-                    batch = loader.get()
-                building += trainer.step(batch, ahead)
+                    try:
+                        batch = loader.get()
+                    except batches.Spent as spent:
+                        status = 4
+                        print(f"{a.attention}: {spent}. It is saved and ends here, to go on when there is more (make_data.py {a.data} --more 10; --epochs, --wait)", flush=True)
+                        break
+                building += trainer.step(batch, ahead, step + 1)
+        if status:
+            break
         step += 1
         tokens += batch.ids.numel()
 
@@ -535,6 +615,8 @@ def main():
             if seconds - base[1] > (1 - DECAY) * 60 * a.minutes:
                 planned = min(a.steps, step - base[0] + max(1, int(pace * (60 * a.minutes - seconds + base[1]))))
 
+        if step % 20 == 0:
+            require_health()
         if step % 20 == 0 and seconds - said[0] > 10:
             say()
             said = seconds, step
@@ -546,10 +628,11 @@ def main():
                 "step": step, "seconds": round(seconds, 1), "building": round(building, 1), "tokens": tokens, "stage": length, "planned": planned,
                 "answer_loss": round(answer, 4), "context_loss": round(context, 4), "right": right, "skill": dict(zip(map(str, seeds), skills())),
                 "mix": {t: round(w, 2) for t, w in schedule.mix.items()}}) + "\n")
-            if seconds - last_save > 120:
+            if seconds - last_save > a.save:
                 last_save = seconds
                 save()
     save()
+    compare()
     log.write(json.dumps({"done": share >= 1, "warming": schedule.warming(), "warm_up": warm, "step": step, "tokens": tokens,
                           "seconds": round(seconds, 1)}) + "\n")
     print(f"{a.attention}: {'done' if share >= 1 else 'stopped'} at step {step} after {seconds:.0f} s", flush=True)

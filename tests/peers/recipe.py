@@ -1,0 +1,255 @@
+"""What the recipe of frontier-mini promises of its trainings, on a processor: numbers that are finite, rows that are not learned from twice.
+
+    python tests/peers/recipe.py [build] [WORD ...]      TRITON_INTERPRET=1: of the kernels too; with a build, samples of `frontier tasks export`
+
+entmax   1.5-entmax of logits up to 1e12, rows of 1 to 4096, drawn, all alike or with a sorted tail: weights and gradients beside sorting in
+         double (Peters et al. 2019, algorithm 2); asentmax in a tiny model at rates so high that its logits pass 1e7
+masks    no kind gives a mask to cuDNN's kernels
+finite   a gradient that is not finite ends a training, which names step and tensor and leaves the checkpoint before it
+rows     a training that lacks rows is refused; without --steps it ends when they are spent, and goes on with more, each row once; parts that come
+         later are read in the same order; what make_data.py makes is all different
+heart    rows learned from eighty times are known by heart, rows learned from once are not
+"""
+import contextlib
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+HERE = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(HERE / "models/frontier-mini/recipe"))
+import batches  # noqa: E402
+import entmax_attention  # noqa: E402
+import heart  # noqa: E402
+import kinds  # noqa: E402
+import make_data  # noqa: E402
+import model as mini  # noqa: E402
+import train  # noqa: E402
+
+mini.SIZES["tiny"] = dict(hidden=64, heads=1, kv_heads=1, layers=2, mlp=64)
+train.RATES["tiny"] = (0.02, 3e-3)
+
+
+def by_sorting(logits):
+    """1.5-entmax of rows [.., n] in double, and y = sqrt(p)."""
+    z = logits.double() / 2
+    z = z - z.amax(-1, keepdim=True)
+    s, n = z.sort(-1, descending=True).values, torch.arange(1, z.shape[-1] + 1)
+    mean, square = s.cumsum(-1) / n, (s * s).cumsum(-1) / n
+    tau = mean - ((1 - n * (square - mean * mean)) / n).clamp(min=0).sqrt()
+    support = (tau <= s).sum(-1, keepdim=True)
+    y = (z - tau.gather(-1, support - 1)).clamp(min=0)
+    return y * y, y
+
+
+def entmax(_):
+    worst = 0.0
+    for n in (1, 2, 64, 4096):
+        for power in range(-2, 13):
+            torch.manual_seed(n + power)
+            drawn, same = torch.randn(6, n), torch.ones(6, n) + torch.arange(6)[:, None] / 7
+            for logits in (drawn * 10.0 ** power, same * 10.0 ** power, same * 10.0 ** power - torch.arange(n)):
+                g, leaf = torch.randn(6, n), logits.clone().requires_grad_()
+                found = entmax_attention.Rows.apply(leaf)
+                back, = torch.autograd.grad(found, leaf, g)
+                p, y = by_sorting(logits)
+                wanted = y * (g - (y * g).sum(-1, keepdim=True) / y.sum(-1, keepdim=True))
+                off = max((found - p).abs().max().item(), (back - wanted).abs().max().item())
+                worst = max(worst, off if off == off else float("inf"))
+    print(f"entmax: weights and gradients at most {worst:.1e} from sorting in double")
+    assert worst < 2e-5
+    if entmax_attention.triton and os.environ.get("TRITON_INTERPRET") == "1":
+        for power in (0, 4, 7, 8, 12):
+            torch.manual_seed(power)
+            q, k = (F.normalize(torch.randn(1, heads, 70, 64), dim=-1) for heads in (2, 1))
+            given = [t.requires_grad_() for t in (q * 16 * 10.0 ** power, k, torch.ones(1, 1, 70, 64))]
+            out = entmax_attention.Kernels.apply(*given)
+            found = [out, *torch.autograd.grad(out, given, torch.randn(out.shape))]
+            assert all(t.isfinite().all() for t in found) and (out - 1).abs().max() < 1e-4, power
+        print("entmax: the kernels' rows sum to 1 and their gradients are finite up to logits of 2e12")
+    mini.SIZES["tiny"]["layers"], train.RATES["tiny"] = 1, (0.5, 0.3)
+    torch.manual_seed(1)
+    random, most = np.random.default_rng(1), [0.0]
+    trainer = train.Trainer("tiny", "asentmax", ["copy"], [32], "cpu", False)
+    plain = entmax_attention.plain
+
+    def watched(q, k, v):
+        most[0] = max(most[0], (q.detach() @ k.detach().transpose(2, 3)).abs().max().item() / 8)
+        return plain(q, k, v)
+
+    entmax_attention.plain = watched
+    for step in range(150):
+        trainer.step(batches.warm_up(32, 16, batches.FIRST_WORD + 64, 0, random, "cpu"), min(1, (step + 1) / 20), step + 1)
+    entmax_attention.plain, mini.SIZES["tiny"]["layers"], train.RATES["tiny"] = plain, 2, (0.02, 3e-3)
+    print(f"asentmax: 150 steps, logits up to {most[0]:.1e}; not finite: {trainer.ill()}")
+    assert most[0] > 1e7 and trainer.ill() is None and all(t.isfinite().all() for t in trainer.state())
+
+
+def masks(_):
+    call, seen = F.scaled_dot_product_attention, []
+
+    def watched(*tensors, attn_mask=None, **options):
+        if attn_mask is not None:
+            seen.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return call(*tensors, attn_mask=attn_mask, **options)
+
+    F.scaled_dot_product_attention = watched
+    try:
+        for kind in kinds.KINDS:
+            seen.clear()
+            trainer = train.Trainer("tiny", kind, ["copy"], [320], "cpu", False)
+            trainer.step(batches.warm_up(320, 1, mini.VOCABULARY, 0, np.random.default_rng(1), "cpu"), 0.1)
+            assert not any(seen), f"{kind} gives {sum(seen)} of {len(seen)} masks to cuDNN's kernels"
+            assert seen or kind in ("softmax", "entmax15", "asentmax"), kind
+    finally:
+        F.scaled_dot_product_attention = call
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+    print(f"masks: none of {len(kinds.KINDS)} kinds gives one to cuDNN's kernels")
+
+
+def part(folder, name, rows, seed):
+    """A part of two tasks in rows of 512, as make_data.py writes it: an answer repeats the words after the prompt's first."""
+    random = np.random.default_rng(seed)
+    tokens = random.integers(batches.FIRST_WORD, mini.VOCABULARY, (2 * rows, 124)).astype(np.uint16)
+    tokens[:, 120:] = tokens[:, 1:5]
+    raw = io.BytesIO()
+    np.savez(raw, tokens=tokens.flatten(), tokens_of=np.full(2 * rows, 124, np.uint16), tasks=np.array(["niah", "vt"]), length=np.full(2 * rows, 512),
+             task=np.arange(2 * rows, dtype=np.uint8) % 2, prompt_tokens=np.full(2 * rows, 120, np.uint16))
+    (pathlib.Path(folder) / name).write_bytes(make_data.lzma.compress(raw.getvalue()))
+
+
+def trained(folder, *options):
+    """Status and output of train.py in this process, on FOLDER/data into FOLDER/out. Its warm-up is over as soon as it is looked at."""
+    said, argv = io.StringIO(), sys.argv
+    sys.argv = ["train.py", "tiny", "--device", "cpu", "--eager", "--tokens", "2560", "--mastered", "-1", "--save", "0", "--data", f"{folder}/data",
+                "--out", f"{folder}/out", *options]
+    try:
+        with contextlib.redirect_stdout(said):
+            train.main()
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            said.write(code)
+            code = 1
+        return code, said.getvalue()
+    finally:
+        sys.argv = argv
+
+
+def finite(_):
+    learn = train.Trainer.learn
+
+    def poisoned(self, batch):
+        p = self.net.layers[1].self_attn.k_proj.weight
+        hook = p.register_hook(lambda g: g * float("nan")) if self.number == 147 else None
+        learn(self, batch)
+        if hook:
+            hook.remove()
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/data")
+        part(f"{folder}/data", batches.part_name(0), 400, 1)
+        train.Trainer.learn = poisoned
+        try:
+            code, said = trained(folder, "--minutes", "5")
+        finally:
+            train.Trainer.learn = learn
+        print(said.splitlines()[-1])
+        assert code == 5 and "the gradient of layers.1.self_attn.k_proj.weight is not finite since step 147" in said and "is of step 100" in said
+        state = torch.load(f"{folder}/out/checkpoint.pt")
+        assert state["step"] == 100 and all(t.isfinite().all() for t in state["tensors"][0])
+        net = mini.Decoder("tiny")
+        mini.load_checkpoint(net, f"{folder}/out/model")
+        kept = (pathlib.Path(folder) / "out/model/model.safetensors").read_bytes()
+        with torch.no_grad():
+            net.norm.weight[3] = 3.4e38  # finite, but not in bf16
+        try:
+            mini.save_checkpoint(net, f"{folder}/out/model")
+            raise AssertionError("weights that are not finite were saved")
+        except SystemExit as end:
+            assert "norm.weight has 1 of 64" in str(end)
+        assert (pathlib.Path(folder) / "out/model/model.safetensors").read_bytes() == kept
+
+
+def rows(build):
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/data")
+        part(f"{folder}/data", batches.part_name(0), 150, 1)
+        code, said = trained(folder, "--minutes", "5", "--steps", "2000")
+        assert code == 1 and "300 are there" in said, said
+        learned, made = [], batches.Samples.made
+
+        def watched(self, length, rows, random):
+            learned.extend(row.tobytes() for _, row, _ in rows)
+            return made(self, length, rows, random)
+
+        batches.Samples.made = watched
+        try:
+            code, said = trained(folder, "--minutes", "5")
+            print(said.splitlines()[-2])
+            assert code == 4 and "were learned from 1 time" in said, said
+            part(f"{folder}/data", batches.part_name(1), 30, 2)
+            code, said = trained(folder, "--minutes", "5")
+            assert code == 4, said
+        finally:
+            batches.Samples.made = made
+        assert len(learned) > 300 and len(set(learned)) == len(learned), f"{len(learned) - len(set(learned))} of {len(learned)} rows come twice"
+        print(f"rows: {len(learned)} were learned from in two calls, each once")
+        data = pathlib.Path(folder) / "data"
+        whole = batches.Samples(data)
+        hidden = (data / batches.part_name(1)).rename(data / "later")
+        late = batches.Samples(data)
+        hidden.rename(data / batches.part_name(2))
+        late.look()
+        assert late.parts == 1  # not beyond a gap
+        (data / batches.part_name(2)).rename(data / batches.part_name(1))
+        late.look()
+        assert all((a == b).all() for a, b in zip([r for r, _ in whole.rows[512]["vt"]], [r for r, _ in late.rows[512]["vt"]], strict=True))
+        if build:
+            subprocess.run([sys.executable, make_data.__file__, f"{folder}/made", "--parts", "2", "--scale", "200", "--jobs", "2", "--frontier",
+                            f"{build}/frontier"], check=True, cwd=HERE, stdout=subprocess.DEVNULL)
+            pools = batches.read(sorted(pathlib.Path(f"{folder}/made").glob("*.npz.xz")))
+            prompts = [tokens[:n].tobytes() for pool in pools.values() for tokens, n in pool]
+            counts = [2 * max(1, n // 200) + make_data.UNSEEN for *_, n in make_data.FILES]
+            assert len(prompts) == 6 * sum(counts) and len(set(prompts)) == len(prompts), (len(prompts), len(set(prompts)))
+            print(f"rows: {len(prompts)} samples of two parts and the unseen ones, all different")
+
+
+def by_heart(_):
+    for epochs, known in (("80", True), ("1", False)):
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkdir(f"{folder}/data")
+            part(f"{folder}/data", batches.part_name(0), 5 if known else 400, 1)
+            part(f"{folder}/data", "unseen.npz.xz", 16, 3)
+            code, said = trained(folder, "--minutes", "5", "--epochs", epochs)
+            line = [text for text in said.splitlines() if "unseen" in text][-1]
+            print(line)
+            assert code == 4 and line.endswith("known by heart") == known, said
+            told = subprocess.run([sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); import model, heart\n"
+                                   f"model.SIZES = {{'tiny': {mini.SIZES['tiny']}}}; heart.main()", heart.__file__.rsplit("/", 1)[0],
+                                   f"{folder}/out/model", "--data", f"{folder}/data", "--device", "cpu"], capture_output=True, text=True)
+            assert told.returncode == known, told
+
+
+CHECKS = {"entmax": entmax, "masks": masks, "finite": finite, "rows": rows, "heart": by_heart}
+
+
+def main():
+    asked = sys.argv[1:]
+    build = pathlib.Path(asked.pop(0)).resolve() if asked and pathlib.Path(asked[0]).is_dir() else None
+    for name in asked or CHECKS:
+        CHECKS[name](build)
+    print("ok")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    batches.CONTEXT_SAMPLE = 64
+    main()
