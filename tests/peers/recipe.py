@@ -12,7 +12,6 @@ heart    rows learned from eighty times are known by heart, rows learned from on
 """
 import contextlib
 import io
-import json
 import os
 import pathlib
 import subprocess
@@ -226,7 +225,7 @@ def by_heart(_):
     for epochs, known in (("80", True), ("1", False)):
         with tempfile.TemporaryDirectory() as folder:
             os.mkdir(f"{folder}/data")
-            part(f"{folder}/data", batches.part_name(0), 5 if known else 400, 1)
+            part(f"{folder}/data", batches.part_name(0), 5 if known else 60, 1)
             part(f"{folder}/data", "unseen.npz.xz", 16, 3)
             code, said = trained(folder, "--minutes", "5", "--epochs", epochs)
             line = [text for text in said.splitlines() if "unseen" in text][-1]

@@ -29,7 +29,8 @@ STUDY = RECIPE.parents[2] / "configs/mini-study.yaml"
 PART_STEPS, PART_TOKENS = 250, 131072  # steps of so many tokens that a part is for
 # config, length, samples of each task in a part
 FILES = [(RECIPE / "easy-512.yaml", 512, 1150), (RECIPE / "easy-1024.yaml", 1024, 680), (STUDY, 1024, 680), (STUDY, 2048, 920), (STUDY, 4096, 820)]
-SEED, UNSEEN_SEED, UNSEEN = 1, 101, 16  # the configs evaluate on 43; unseen samples of each task and length
+SEED, UNSEEN_SEED, UNSEEN = 1, 101, 16  # the configs evaluate on 43; unseen samples of each task and length. Easy ones are of the next seed:
+# NIAH is the same task in easy-1024.yaml and the study, and its samples would be
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 1, "pb": 1}]  # of numbers of two bytes
 
 
@@ -46,7 +47,7 @@ def export(frontier, config, length, samples, seed, first):
 def make(to, frontier, seed, part, scale):
     """Writes a file of 1 / scale of the samples that FILES says, or of UNSEEN of each. Returns a line about it."""
     counts = [UNSEEN if part is None else max(1, n // scale) for *_, n in FILES]
-    files = [export(frontier, config, length, n, seed, (part or 0) * n) for (config, length, _), n in zip(FILES, counts)]
+    files = [export(frontier, config, length, n, seed + (config != STUDY), (part or 0) * n) for (config, length, _), n in zip(FILES, counts)]
     tokens, tokens_of, length, task, prompts = (np.concatenate(columns) for columns in zip(*files))
     if tokens.max() > 0xffff or tokens_of.max() > 0xffff:
         raise SystemExit(f"{to}: a token or a row's length needs more than 16 bits")

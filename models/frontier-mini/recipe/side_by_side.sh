@@ -16,7 +16,7 @@
 # $SOFTMAX_FIRST: kinds whose warm-up begins with softmax in their place (train.py). A call takes $LIMIT (940) seconds in all, the whole
 # $TOTAL (LIMIT); the plan is for the whole. $CARD (0.95) of the card's time is these trainings'; MPS=1: through NVIDIA's daemon that lets
 # processes compute at once, where it is there (more than the whole, then: CARD=1.2).
-# Data: the folder $DATA (make_data.py), made here if there is none. What a call leaves: OUT/KIND.tar.xz, weights in bf16 with their progress
+# Data: the folder $DATA (make_data.py), made here if there is none, $PARTS (20) parts: a kind that has learned from all of it says so and ends. What a call leaves: OUT/KIND.tar.xz, weights in bf16 with their progress
 # and log; OUT/plan.jsonl, what steps took; OUT/KIND.txt, what was printed; OUT/KIND.plan for $FROM.
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
@@ -25,7 +25,7 @@ shift 3
 recipe=models/frontier-mini/recipe work=$(realpath -m "${WORK:-build/side-by-side}") python=${PYTHON:-python3}
 mkdir -p "$work" "$out" || exit 1
 data=${DATA:-$work/data}
-[ -n "${DATA:-}" ] || $python $recipe/make_data.py "$data" --frontier "${FRONTIER:-build/frontier}" --share "${SHARE:-1}" || exit 1
+[ -n "${DATA:-}" ] || $python $recipe/make_data.py "$data" --frontier "${FRONTIER:-build/frontier}" --parts "${PARTS:-20}" || exit 1
 spent=$(cat "$work"/spent 2>/dev/null || cat "${FROM:-/nowhere}"/spent.plan 2>/dev/null || echo 0) # seconds of earlier calls
 left() { local s=$((limit - SECONDS - 25)); echo $((s > 1 ? s : 1)); } # for packing
 
