@@ -85,7 +85,7 @@ def entmax(_):
 
     entmax_attention.plain = watched
     for step in range(150):
-        trainer.step(batches.warm_up(32, 16, batches.FIRST_WORD + 64, 0, random, "cpu"), min(1, (step + 1) / 20), step + 1)
+        trainer.step(batches.warm_up(32, 16, batches.FIRST_WORD + 1024, 0, random, "cpu"), min(1, (step + 1) / 20), step + 1)
     entmax_attention.plain, mini.SIZES["tiny"]["layers"], train.RATES["tiny"] = plain, 2, (0.02, 3e-3)
     print(f"asentmax: 150 steps, logits up to {most[0]:.1e}; not finite: {trainer.ill()}")
     assert most[0] > 1e7 and trainer.ill() is None and all(t.isfinite().all() for t in trainer.state())

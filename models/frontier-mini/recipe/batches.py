@@ -160,19 +160,22 @@ class Loader:
         self.queue = queue.Queue(8)
         self.samples, self.plan = samples, plan
         self.random = np.random.default_rng(seed)
+        self.given = dict(samples.drawn)  # as Samples.drawn, without what is only ahead
         threading.Thread(target=self.work, daemon=True).start()
 
     def work(self):
         try:
             while True:
-                self.queue.put(self.samples.batch(*self.plan(self.random), self.random))
+                batch = self.samples.batch(*self.plan(self.random), self.random)
+                self.queue.put((batch, dict(self.samples.drawn)))
         except Exception as error:
             self.queue.put(error)
 
     def get(self):
-        batch = self.queue.get()
-        if isinstance(batch, Exception):
-            raise batch
+        made = self.queue.get()
+        if isinstance(made, Exception):
+            raise made
+        batch, self.given = made
         return batch
 
 

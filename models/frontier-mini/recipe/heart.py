@@ -44,14 +44,14 @@ def answers(net, samples, length, rows, device):
     return torch.cat(out).double().numpy()
 
 
-def compare(net, samples, unseen, lengths, device, each=16):
-    """{length: seen and unseen loss, seen and unseen share right, standard error of the losses' difference}; `unseen` as unseen_of() gives it.
-    The model is in eval mode."""
+def compare(net, samples, drawn, unseen, lengths, device, each=16):
+    """{length: seen and unseen loss, seen and unseen share right, standard error of the losses' difference}; `drawn`: {"LENGTH/TASK": rows}
+    that were learned from, `unseen` as unseen_of() gives it. The model is in eval mode."""
     out = {}
     for length in lengths:
         seen_rows, unseen_rows = [], []
         for task, pool in samples.rows[length].items():
-            known = min(each, samples.drawn[f"{length}/{task}"], len(pool), len(unseen[length, task]))
+            known = min(each, drawn.get(f"{length}/{task}", 0), len(pool), len(unseen[length, task]))
             seen_rows += [(task, *row) for row in pool[:known]]
             unseen_rows += [(task, *row) for row in unseen[length, task][:known]]
         if len(seen_rows) > 1:
@@ -84,11 +84,10 @@ def main():
     mini.load_checkpoint(net, a.model)
     net.to(a.device).eval()
     samples = batches.Samples(a.data)
-    samples.drawn.update(progress["drawn"])
     unseen = unseen_of(samples)
     if unseen is None:
         raise SystemExit(f"{a.data}: no unseen.npz.xz (make_data.py)")
-    found = compare(net, samples, unseen, sorted(samples.rows), a.device, a.each)
+    found = compare(net, samples, progress["drawn"], unseen, sorted(samples.rows), a.device, a.each)
     if not found:
         raise SystemExit(f"{a.model}: it has learned from none of these rows yet")
     for line in said(found):

@@ -519,7 +519,7 @@ def main():
             net = mini.Decoder(a.size, a.attention).to(a.device).eval()  # not the compiled one, whose code is for training
             net.load_state_dict(mini.plain_state(field[0].net))
             lengths = [n for n in samples.rows if n <= schedule.stage()[0]]
-            found = heart.compare(net, samples, unseen, sorted(lengths), a.device)
+            found = heart.compare(net, samples, loader.given, unseen, sorted(lengths), a.device)
         for line in heart.said(found):
             print(f"{a.attention}: step {step}, {line}", flush=True)
         if found:
@@ -528,7 +528,7 @@ def main():
     def save():
         nonlocal at_save
         progress = {"attention": a.attention, "softmax_first": a.softmax_first, "step": step, "tokens": tokens, "seconds": seconds, "base": base, "warm_up": warm,
-                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix, "drawn": dict(samples.drawn)}
+                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix, "drawn": loader.given}
         require_health()
         if a.device.startswith("cuda"):
             torch.cuda.synchronize()
