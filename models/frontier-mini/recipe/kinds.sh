@@ -3,7 +3,7 @@
 #
 #   kinds.sh SIZE LENGTH OUT [KIND ...]          by default softmax window entmax15 asentmax moba nsa
 #
-# 1. make_data.py makes $PARTS (80) parts in $WORK/data (WORK: build/kinds), on all cores but one a kind; what is there is kept. Training begins
+# 1. make_data.py makes $PARTS (40) parts in $WORK/data (WORK: build/kinds), on all cores but one a kind; what is there is kept. Training begins
 #    with the first and waits up to five minutes where it has learned from all that there are; no row is learned from twice.
 # 2. side_by_side.sh trains, by NVIDIA's daemon MPS where it is there, in calls that go on where the one before ended; its variables hold here.
 # 3. heart: each kind's answers to rows that it learned from beside rows that it did not (heart.py).
@@ -23,7 +23,7 @@ WORK=$(realpath -m "${WORK:-build/kinds}") DATA=${DATA:-$WORK/data}
 mkdir -p "$WORK" "$out" || exit 1
 
 cores=$(($(nproc) - $#))
-$python $recipe/make_data.py "$DATA" --parts "${PARTS:-80}" --scale "${SCALE:-1}" --jobs $((cores > 1 ? cores : 1)) --frontier "$build"/frontier >"$out"/data.txt 2>&1 &
+$python $recipe/make_data.py "$DATA" --parts "${PARTS:-40}" --scale "${SCALE:-1}" --jobs $((cores > 1 ? cores : 1)) --frontier "$build"/frontier >"$out"/data.txt 2>&1 &
 making=$!
 trap 'kill $making 2>/dev/null' EXIT
 while [ ! -e "$DATA"/unseen.npz.xz ] || [ ! -e "$DATA"/part-0000.npz.xz ]; do
