@@ -4,8 +4,9 @@
  *
  * As deepseek-ai/DeepSeek-V3.2-Exp 3b99a53 (inference/model.py, Indexer), with this: queries come from the layer's input, where that model
  * has a latent; in f32, where it has fp8 after a Hadamard transform, which changes no inner product but by rounding; w without the factor
- * heads^-½ · dim^-½, which changes no order. Rotation scales nothing, be it YaRN's, as there and as in training. Turned are the first numbers of each head, in halves, as many as the model's own heads
- * turn. Nothing is forced: the own key is read if it scores high enough. A query with no more than k keys reads all of them. */
+ * heads^-½ · dim^-½, which changes no order. Turned are the first numbers of each head, in halves, as many as the model's own heads
+ * turn, and not scaled, be the rotation YaRN's, as there. Nothing is forced: the own key is read if it scores high enough. A query with
+ * no more than k keys reads all of them. */
 #include "methods/method.h"
 
 struct params {
