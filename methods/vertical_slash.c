@@ -103,7 +103,6 @@ const sf_method sf_vertical_slash = {
     .form = SF_FORM_COLUMNS,
     .summary = "columns and diagonals that the last queries look at",
     .paper = "Jiang et al. 2024, MInference 1.0, arXiv 2407.02490",
-    .version = 1, /* 0: cost of a selection at full budget, tiled as the authors do */
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .fit = fit,

@@ -417,7 +417,6 @@ static sf_status bill(const sf_trial *t, sf_backend *b, lane *l, sf_bill *out)
     SF_TRY(take_steps(t, b, l, left, state));
     out->counted[SF_BILL_STEPS] = ((double)steps->weight_bytes + (double)steps->cache_bytes) / (double)sf_bytes(b->activation, 1);
     for (int n = 1; n <= t->on.tail && (m->decode || m->observe); n++) out->said[SF_BILL_STEPS] += said(t, l, SF_DECODE, false, n);
-    if (m->decode || m->observe) out->any = t->on.tail * said(t, l, SF_DECODE, false, 0);
     return SF_OK;
 }
 

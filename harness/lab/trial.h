@@ -43,7 +43,6 @@ void sf_outcome_free(sf_outcome *o); /* accepts a zeroed one */
 enum { SF_BILL_PREFILL, SF_BILL_PROMPT, SF_BILL_STEPS, SF_BILLS };
 typedef struct sf_bill {
     double counted[SF_BILLS], said[SF_BILLS];
-    double any; /* beside said[SF_BILL_STEPS], which is summed up step by step: what estimate() says of any step, so many times */
 } sf_bill;
 
 /* As the engine calls the hooks, with the cache cut where compress does so, `on.tail` steps long, at all layers of `on`; without an
