@@ -132,7 +132,7 @@ int sf_cmd_bench(int argc, char **argv)
         "both; x, dense time over attention time; % of ideal, that times the density; x all, with what is chosen at every step; "
         "x floor, decode: over the time to read once what is read. Of α-entmax, which needs all scores, the density is of the values that weigh. Several lengths: the exponents by which times grow.\n\n"
         "estimate: choosing alone; its rate is of FLOPs in prefill, of bytes in decode; choose % is of it and dense attention.\n\n"
-        "linear: rows by weights of each type; % peak of multiply-adds, % read of the memory's, x BLAS over fp32 weights.\n\n"
+        "linear: rows by weights of each type; % peak of the multiply-adds that its type takes (of bytes for quantised ones on cpu-int8), % read of the memory's, x BLAS over fp32 weights.\n\n"
         "sweep: a decode grid (dense and 3 methods at 9 sparsities, at the first length) and a prefill grid (3 methods at 9, at the "
         "last) on a model: the dense cell alone, each cell's part, all together, all one by one; memory planned and held.\n\n"
         "memory: one generation that no token ends, dense and under every decode method: the keys that live in a kv head, and all "

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/integers.h"
 
 /* ---- timing ------------------------------------------------------------------------------------------------------ */
 
@@ -57,6 +58,16 @@ static sf_status multiply_add(void *what)
     return SF_OK;
 }
 
+static sf_status multiply_add_integers(void *what)
+{
+    const struct host *h = what;
+    int32_t sum = 0;
+#pragma omp parallel num_threads(h->backend->threads) reduction(^ : sum)
+    sum ^= sf_cpu_integer_tiles(h->backend)->multiply_add(CHAINS, 3);
+    sink = (float)sum;
+    return SF_OK;
+}
+
 static sf_status multiply(void *what)
 {
     float *a = ((const struct host *)what)->memory;
@@ -77,7 +88,7 @@ static sf_status read_all(void *what)
 
 sf_status sf_bench_ceilings(const sf_backend *b, int repeat, sf_ceilings *out)
 {
-    *out = (sf_ceilings){NAN, NAN, NAN};
+    *out = (sf_ceilings){NAN, NAN, NAN, NAN};
     if (strncmp(b->ops->name, "cpu", 3) != 0) return SF_OK;
     struct host h = {b, malloc(READ_BYTES)};
     if (!h.memory) return sf_fail(SF_NO_MEMORY, "no memory to measure the machine with");
@@ -86,6 +97,10 @@ sf_status sf_bench_ceilings(const sf_backend *b, int repeat, sf_ceilings *out)
     sf_timing t;
     sf_status status = sf_bench_time(NULL, repeat, multiply_add, &h, &t);
     out->flops = 2.0 * CHAINS * SF_CHAIN_FLOATS * b->threads / t.median;
+    if (status == SF_OK && b->products == SF_Q8_0) {
+        status = sf_bench_time(NULL, repeat, multiply_add_integers, &h, &t);
+        out->integers = 2.0 * CHAINS * SF_INTEGER_CHAIN * b->threads / t.median;
+    }
     if (status == SF_OK) status = sf_bench_time(NULL, repeat, multiply, &h, &t);
     out->gemm = 2.0 * SIDE * SIDE * SIDE / t.median;
     if (status == SF_OK) status = sf_bench_time(NULL, repeat, read_all, &h, &t);
@@ -99,6 +114,7 @@ void sf_bench_print_ceilings(const sf_ceilings *c)
     if (isnan(c->flops)) return;
     printf("; ceilings here: fp32 FMA %.0f GFLOP/s (matrix product %.0f), memory read %.1f GB/s", c->flops / 1e9,
            c->gemm / 1e9, c->bytes / 1e9);
+    if (!isnan(c->integers)) printf(", bytes multiplied and added %.0f GOP/s", c->integers / 1e9);
 }
 
 /* ---- lists and growth -------------------------------------------------------------------------------------------- */

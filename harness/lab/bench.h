@@ -36,6 +36,7 @@ sf_status sf_bench_time(sf_backend *b, int repeat, sf_status (*call)(void *what)
 typedef struct sf_ceilings {
     double flops; /* fused multiply-adds in registers, two FLOPs each, a second */
     double gemm;  /* the BLAS's fp32 product of square matrices */
+    double integers; /* products of bytes and their sums in registers, two operations each, a second; NAN where nothing is in whole numbers */
     double bytes; /* read from memory, a second */
 } sf_ceilings;
 

@@ -46,13 +46,15 @@ static sf_status measure(struct layer *l, const sf_bench_args *a, const sf_ceili
     bool host = !isnan(c->flops);
     if (host) SF_TRY(sf_bench_time(NULL, a->repeat, by_blas, l, &blas));
     int64_t out = l->weight.dim[0], in = l->weight.dim[1];
+    /* What multiplies this weight's type here; the BLAS beside it stays in fp32. */
+    double peak = l->backend.products == SF_Q8_0 && sf_integer_type(l->weight.dtype) ? c->integers : c->flops;
     double flops = 2.0 * (double)(l->rows * out * in) / ours.median;
     double weights = (double)(out * in) / ours.median,
            bytes = (double)sf_bytes(l->weight.dtype, out * in) / ours.median;
     printf(a->csv ? "%s,%d,%d,%d,%d,%.6g,%.6g,%.6g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g\n"
                   : "%-8s%8d%8d%8d%8d%11.4f%11.4f..%-9.4f%9.1f%8.1f%9.2f%9.2f%8.1f%9.2f\n",
            sf_dtypes[l->weight.dtype].name, l->backend.threads, (int)l->rows, (int)in, (int)out, 1e3 * ours.median,
-           1e3 * ours.least, 1e3 * ours.most, flops / 1e9, 100 * flops / c->flops, weights / 1e9, bytes / 1e9,
+           1e3 * ours.least, 1e3 * ours.most, flops / 1e9, 100 * flops / peak, weights / 1e9, bytes / 1e9,
            100 * bytes / c->bytes, blas.median / ours.median);
     fflush(stdout);
     return SF_OK;
@@ -122,7 +124,7 @@ sf_status sf_bench_linear(const sf_bench_args *a)
                 printf("\nactivations are rounded to 8 bits for weights of");
                 for (sf_dtype d = 0; d < SF_DTYPES; d++)
                     if (sf_integer_type(d)) printf(" %s", sf_dtypes[d].name);
-                printf("; other rows are in fp32");
+                printf(", whose %% peak is of bytes multiplied and added; other rows are in fp32");
             }
             printf("\n%-8s%8s%8s%8s%8s%11s%22s%9s%8s%9s%9s%8s%9s\n", "dtype", "threads", "rows", "in", "out", "ms",
                    "spread ms   ", "GFLOP/s", "% peak", "Gweights", "GB/s", "% read", "x BLAS");

@@ -8,7 +8,7 @@
 /* Outputs of a unit of many rows, and rows; rows from which on they are many; rows rounded at a time. */
 enum { OUTS = 128, TALL = 384, FEW = 64, SLAB = 5 * TALL };
 
-static const sf_integer_tiles *tiles_for(const sf_backend *b)
+const sf_integer_tiles *sf_cpu_integer_tiles(const sf_backend *b)
 {
     const char *set = sf_cpu_tiles(b)->name;
 #if defined __x86_64__
@@ -21,7 +21,7 @@ static const sf_integer_tiles *tiles_for(const sf_backend *b)
 
 sf_status sf_cpu_integer_product(sf_backend *b, const float *x, int64_t rows, const sf_tensor *w, const sf_tensor *bias, bool add, float *y)
 {
-    const sf_integer_tiles *tiles = tiles_for(b);
+    const sf_integer_tiles *tiles = sf_cpu_integer_tiles(b);
     int64_t out = w->dim[0], in = w->dim[1], blocks = in / SF_INTEGER_BLOCK, parts = sf_integer_parts(w->dtype);
     int64_t most = rows < SLAB ? rows : SLAB;
     sf_integers l = {.w = w->data, .in = in, .ldy = out, .row_bytes = sf_bytes(w->dtype, in), .dtype = w->dtype, .add = add};

@@ -22,6 +22,7 @@ enum {
     SF_INTEGER_BLOCK = 32,       /* inputs of x that share a scale */
     SF_INTEGER_OUTS = 32,        /* outputs that share a panel of weights */
     SF_INTEGER_ROOM = 36 * 1024, /* bytes for it */
+    SF_INTEGER_CHAIN = 768,      /* products of bytes that a step of multiply_add() takes */
 };
 
 typedef struct sf_integers {
@@ -46,9 +47,17 @@ typedef struct sf_integer_tiles {
 
     /* y[r, o] (+)= … (+ bias[o]) of rows [first, first + rows) and outputs [out, out + outs). room: SF_INTEGER_ROOM bytes, 64-byte aligned. */
     void (*product)(const sf_integers *l, int64_t first, int64_t rows, int64_t out, int64_t outs, void *room);
+
+    /* `steps` times SF_INTEGER_CHAIN products of bytes, added up by whichever instruction multiplies them, that never leave the registers:
+     * the machine's ceiling, before a level is unpacked or a sum becomes fp32. */
+    int32_t (*multiply_add)(int64_t steps, int32_t x);
 } sf_integer_tiles;
 
 static inline int sf_integer_parts(sf_dtype t) { return t == SF_Q6_K ? 2 : 1; }
+
+/* Those of the instruction set that the backend's tiles are for. */
+struct sf_backend;
+const sf_integer_tiles *sf_cpu_integer_tiles(const struct sf_backend *b);
 
 extern const sf_integer_tiles sf_integers_vnni, sf_integers_avx2, sf_integers_generic;
 

@@ -642,6 +642,42 @@ static void integer_product(const sf_integers *l, int64_t first, int64_t rows, i
         integer_strip(l, first, rows, out + o, outs - o < SF_INTEGER_OUTS ? (int)(outs - o) : SF_INTEGER_OUTS, room);
 }
 
-#define SF_INTEGER_TILES(isa) {.name = isa, .round = integer_round, .product = integer_product}
+/* ---- the ceiling -------------------------------------------------------------------------------------------------- */
+
+/* 12 sums at a time, as for multiply_add() of tile_linear.h. What AVX2 multiplies is the sum itself, else once would do. */
+static int32_t integer_multiply_add(int64_t steps, int32_t x)
+{
+    enum { SUMS_AT_ONCE = 12 };
+    int32_t sum = 0;
+#if defined __AVX512VNNI__
+    enum { TURNS = SF_INTEGER_CHAIN / (SUMS_AT_ONCE * 64) };
+    __m512i acc[SUMS_AT_ONCE], a = _mm512_set1_epi32(x), b = _mm512_set1_epi8(1);
+    UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) acc[i] = _mm512_set1_epi32(i);
+    for (int64_t s = 0; s < steps * TURNS; s++) {
+        UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) acc[i] = _mm512_dpbusd_epi32(acc[i], a, b);
+    }
+    UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) sum ^= _mm512_reduce_add_epi32(acc[i]);
+#elif defined __AVX2__
+    enum { TURNS = SF_INTEGER_CHAIN / (SUMS_AT_ONCE * 32) };
+    __m256i acc[SUMS_AT_ONCE], b = _mm256_set1_epi32(x);
+    UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) acc[i] = _mm256_set1_epi32(i);
+    for (int64_t s = 0; s < steps * TURNS; s++) {
+        UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) acc[i] = _mm256_maddubs_epi16(acc[i], b);
+    }
+    UNROLL for (int i = 0; i < SUMS_AT_ONCE; i++) sum ^= _mm256_extract_epi32(acc[i], 0);
+#else
+    enum { TURNS = SF_INTEGER_CHAIN / (SUMS_AT_ONCE * 4) };
+    uint32_t acc[SUMS_AT_ONCE][4], b = (uint32_t)x;
+    for (int i = 0; i < SUMS_AT_ONCE; i++)
+        for (int j = 0; j < 4; j++) acc[i][j] = (uint32_t)i;
+    for (int64_t s = 0; s < steps * TURNS; s++)
+        for (int i = 0; i < SUMS_AT_ONCE; i++)
+            for (int j = 0; j < 4; j++) acc[i][j] = acc[i][j] * b + 1;
+    for (int i = 0; i < SUMS_AT_ONCE; i++) sum ^= (int32_t)acc[i][0];
+#endif
+    return sum;
+}
+
+#define SF_INTEGER_TILES(isa) {.name = isa, .round = integer_round, .product = integer_product, .multiply_add = integer_multiply_add}
 
 #endif

@@ -48,6 +48,12 @@ if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown m
     fail "bench of trained methods: $(cat "$T/out")"
 refused "unknown method 'quets'" "$FRONTIER" bench --method quets
 "$FRONTIER" bench linear --rows 1,5 --shape 64x48 --dtype Q4_1 --repeat 1 --csv | grep -qE '^Q4_1(,[-0-9.e+]+){13}$' || fail "bench linear"
+# A row's % peak is of what multiplies its type: of bytes for quantised weights in whole numbers, else of fp32. The ceiling that it comes from is
+# nearer to that one, where the two are apart.
+"$FRONTIER" bench linear -d cpu-int8 -t 1 -R 8 -S 256x256 -T Q8_0 -T Q4_K -T F32 -r 3 >"$T/out" || fail "bench linear -d cpu-int8"
+awk '/ceilings here/ { fp32 = $7; bytes = $(NF - 1) }
+     /^(F32|Q8_0|Q4_K) / { rows++; of = 100 * $8 / $9; if (bytes > 1.5 * fp32 && (of * of > fp32 * bytes) != ($1 != "F32")) wrong = 1 }
+     END { exit wrong || rows != 3 || bytes <= 0 }' "$T/out" || fail "bench linear: % peak is of another ceiling: $(cat "$T/out")"
 "$FRONTIER" bench memory -M models/frontier-mini/s -n 64 -o 2 --csv >"$T/out" 2>&1 && grep -q '^1,h2o,' "$T/out" || fail "bench memory: $(cat "$T/out")"
 grep -q "^frontier: sparsek: not run, as it was trained" "$T/out" || fail "bench memory does not say what it leaves out: $(cat "$T/out")"
 if grep -q '^[0-9]*,sparsek' "$T/out"; then fail "bench memory takes a method whose weights it does not have"; fi
