@@ -4,9 +4,10 @@
 
 MODEL is a Hugging Face folder (models/frontier-mini/s) whose heads groups of 32 divide. `frontier run` measures; transformers computes the same
 model in fp32, with keys (rotated) and values rounded, where its cache would hand them to attention, by torch and the Python package gguf
-(tests/golden/cache.py): of the dense lane's tokens, forced. Keys that differ in a last digit may be rounded to neighbours there and here, a step of the
-format apart, so that numbers are near, not equal. Needs what tests/peers/divergence.py needs, and gguf. Exits 1 where one differs by more than a hundredth of what
-the format itself does to that number, and 1e-4."""
+(tests/golden/cache.py): of the dense lane's tokens, forced. A key that differs in its last digits may be rounded to another neighbour there than
+here, a whole step apart, so that numbers are near, not equal. How near is measured: transformers' own, with keys and values off by about a millionth
+of themselves before they are rounded, drawn five times. Needs what tests/peers/divergence.py needs, and gguf. Exits 1 where a number differs by more than 1e-4
+and three times the largest of these five."""
 import argparse
 import csv
 import json
@@ -23,7 +24,12 @@ sys.path.insert(0, str(ROOT / "tests/golden"))
 import cache  # noqa: E402
 from divergence import COLUMNS, ROWS, SEED, frontier, logits, mask, measures, open_model, sampled_rows  # noqa: E402
 
+DRAWS = 5
 FORMATS = {"exact": None, "simulated_fp8": cache.fp8, "simulated_int8": cache.int8, "simulated_int4": cache.int4}
+
+
+def disturb(x, random):
+    return (x * (1 + 1e-6 * random.standard_normal(x.shape))).astype(np.float32)
 
 
 def round_caches(model):
@@ -74,15 +80,20 @@ def main():
             dense = logits(model, whole[:-1], every)
             for r in mine:
                 by[0] = FORMATS[r["cache"]]
-                lane = logits(model, whole[:-1], every)
                 at = [np.array(sampled_rows(n - 1)), np.arange(n - 1, len(whole) - 1)]
-                right = np.array([x for rows_ in at for x in measures(dense[rows_], lane[rows_], np.array(whole)[rows_ + 1])])
-                exact = np.array([x for rows_ in at for x in measures(dense[rows_], dense[rows_], np.array(whole)[rows_ + 1])])
-                found = np.array([float(r[c]) for c in COLUMNS])
-                off = np.abs(found - right)
-                failed |= bool((off > np.maximum(1e-4, 1e-2 * np.abs(right - exact))).any())
-                print(f"sample {sample} {r['cache']:15} off {off.max():.1e} ",
-                      " ".join(f"{c.replace('prefill', 'p').replace('decode', 'd')} {v:.5f}" for c, v in zip(COLUMNS, found)))
+
+                def measured():
+                    lane = logits(model, whole[:-1], every)
+                    return np.array([x for where in at for x in measures(dense[where], lane[where], np.array(whole)[where + 1])])
+
+                right, noise = measured(), 0
+                for draw in range(DRAWS if by[0] else 0):
+                    by[0], random = (lambda x: FORMATS[r["cache"]](disturb(x, random))), np.random.default_rng(draw)
+                    noise = np.maximum(noise, np.abs(measured() - right))
+                off = np.abs(np.array([float(r[c]) for c in COLUMNS]) - right)
+                failed |= bool((off > np.maximum(1e-4, 3 * noise)).any())
+                print(f"sample {sample} {r['cache']:15} off {off.max():.1e} disturbed {np.max(noise):.1e} ",
+                      " ".join(f"{c.replace('prefill', 'p').replace('decode', 'd')} {v:.5f}" for c, v in zip(COLUMNS, right)))
     sys.exit(int(failed))
 
 
