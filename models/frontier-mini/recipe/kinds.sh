@@ -22,6 +22,9 @@ export WORK MPS=${MPS-1} CARD=${CARD:-1.2} DATA OPTIONS="--wait 5 ${OPTIONS:-}"
 WORK=$(realpath -m "${WORK:-build/kinds}") DATA=${DATA:-$WORK/data}
 mkdir -p "$WORK" "$out" || exit 1
 
+"$build"/frontier tasks export configs/mini-study.yaml --seed 101 --set "models=[models/frontier-mini/s]" --set "lengths=[${AT:-768}]" -n 4 \
+    -o "$out"/prompts.h5 --force >/dev/null || exit 1
+
 cores=$(($(nproc) - $#))
 $python $recipe/make_data.py "$DATA" --parts "${PARTS:-40}" --scale "${SCALE:-1}" --jobs $((cores > 1 ? cores : 1)) --frontier "$build"/frontier >"$out"/data.txt 2>&1 &
 making=$!
@@ -33,7 +36,6 @@ done
 $recipe/side_by_side.sh "$size" "$length" "$out" "$@" || exit 1
 
 status=0
-tokenizer=models/frontier-mini/s
 for kind in "$@"; do
     model=$WORK/${kind%%=*}/model kind=${kind%%=*}
     if [ ! -e "$model"/progress.json ]; then
@@ -44,8 +46,6 @@ for kind in "$@"; do
     $python $recipe/heart.py "$model" --data "$DATA" ${HEART:-} 2>&1 | tee "$out/$kind".heart
     [ "${PIPESTATUS[0]}" = 0 ] || status=1
 done
-"$build"/frontier tasks export configs/mini-study.yaml --seed 101 --set "models=[$tokenizer]" --set "lengths=[${AT:-768}]" -n 4 \
-    -o "$out"/prompts.h5 --force >/dev/null || exit 1
 for kind in "$@"; do
     kind=${kind%%=*} model=$WORK/${kind%%=*}/model
     [ -e "$model"/progress.json ] || continue
