@@ -49,12 +49,12 @@ static void hold_method(const sf_method *m, sf_backend *b)
 {
     static const struct { int tokens, heads, kv_heads, head_dim; } SHAPES[] = {{331, 6, 2, 32}, {512, 3, 3, 16}, {97, 4, 1, 64}, {1, 2, 1, 32}, {700, 4, 2, 16}};
     const bool sides[] = {m->prefill != NULL, m->compress || m->observe || m->decode};
-    if (m->weights && !sf_synthetic_weighs(m)) return;
     for (int decode = 0; decode < 2; decode++)
         for (size_t i = 0; sides[decode] && i < sizeof SHAPES / sizeof *SHAPES; i++) {
             sf_trial t = {.method = m, .hook = decode ? SF_HOOK_DECODE : SF_HOOK_PREFILL,
                           .on = {.tokens = SHAPES[i].tokens, .heads = SHAPES[i].heads, .kv_heads = SHAPES[i].kv_heads,
-                                 .head_dim = SHAPES[i].head_dim, .layers = 2, .layer = 1, .tail = decode ? 19 : 0, .seed = i, .sinks = true}};
+                                 .head_dim = SHAPES[i].head_dim, .layers = 2, .layer = 1, .tail = decode ? 19 : 0, .seed = i, .sinks = true,
+                                 .width = m->hidden ? 96 : 0}};
             char how[80];
             for (int k = 0; k < 3; k++) {
                 t.sparsity = (double[]){0, 0.6, 0.95}[k];
