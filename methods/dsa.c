@@ -93,13 +93,15 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Decode: the indexer's weights, its norm's among them, and its keys. */
+/* Prefill: the indexer's products and scores, watching its keys alone; a step: its weights and its keys. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     const int64_t rows = (int64_t)p->heads * p->dim + p->dim + p->heads;
-    const double cost = e->phase == SF_DECODE ? (double)rows * e->width + 2.0 * p->dim + (double)e->tokens * p->dim
-                                              : sf_hidden_flops(e, rows) + sf_top_indexed_flops(e, p->heads, p->dim);
+    double cost;
+    if (e->phase == SF_DECODE) cost = (double)rows * e->width + (double)e->tokens * p->dim;
+    else if (e->watching) cost = sf_hidden_flops(e, p->dim);
+    else cost = sf_hidden_flops(e, rows) + sf_top_indexed_flops(e, p->heads, p->dim);
     return (sf_estimate){.paper = cost, .exact = cost};
 }
 

@@ -9,7 +9,7 @@
  *
  * The logits over the means are counted twice, as they are computed twice: once where blocks are chosen, once where means are attended
  * to; a kernel that keeps them has the first for nothing. Keys that two of the three read are read, and count, twice. */
-#include "methods/method.h"
+#include "methods/toll.h"
 
 struct params {
     int blocks, block, window;
@@ -106,15 +106,21 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Decode: weights of the gates, means of the keys' blocks; and, a block after the other, the keys and values that become means. */
-static sf_estimate estimate(const sf_extent *e, const void *params)
+/* Decode: weights of the gates, means of the keys' blocks; and, where a step ends a block, the keys and values that become its means. */
+static sf_estimate of_step(const sf_extent *e, const void *params)
 {
     const int block = ((const struct params *)params)->block, of_gates = BRANCHES * e->heads;
     const double row = (double)e->kv_heads * e->head_dim;
-    const double cost = e->phase == SF_DECODE
-                            ? (double)of_gates * e->width + row * (e->tokens / block) + 2 * row
-                            : sf_hidden_flops(e, of_gates) + sf_summaries_flops(e, block) + sf_top_summarised_flops(e, block);
+    double cost;
+    if (e->phase == SF_DECODE) cost = (double)of_gates * e->width + row * (e->tokens / block) + (e->tokens % block ? 0 : 2 * row * block);
+    else if (e->watching) cost = sf_summaries_flops(e, block);
+    else cost = sf_hidden_flops(e, of_gates) + sf_summaries_flops(e, block) + sf_top_summarised_flops(e, block);
     return (sf_estimate){.paper = cost, .exact = cost};
+}
+
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    return sf_toll_mean(e, params, ((const struct params *)params)->block, of_step);
 }
 
 const sf_method sf_nsa = {

@@ -141,6 +141,14 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
+/* Prefill asks for no scores where nothing is left to choose. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    const struct params *p = params;
+    if (e->phase == SF_PREFILL && !e->watching && (p->k == 0 || p->window >= e->tokens)) return (sf_estimate){0};
+    return sf_query_gates_estimate(e, params);
+}
+
 const sf_method sf_sparsek = {
     .abi = SF_METHOD_ABI,
     .name = "sparsek",
@@ -152,7 +160,7 @@ const sf_method sf_sparsek = {
     .params_size = sizeof(struct params),
     .weights = WEIGHTS,
     .fit = fit,
-    .estimate = sf_query_gates_estimate,
+    .estimate = estimate,
     .prefill = prefill,
     .state = state,
     .observe = observe,

@@ -13,15 +13,6 @@
 
 static int off, tried;
 
-/* Whose estimates are written elsewhere at this time. */
-static bool left_out(const sf_method *m)
-{
-    static const char *const NAMES[] = {"nsa", "dsa", "dms", "sparsek"};
-    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++)
-        if (strcmp(m->name, NAMES[i]) == 0) return true;
-    return false;
-}
-
 static bool can_be(const sf_param *p, double value)
 {
     return p->type == SF_BOOL || (p->type != SF_STRING && value >= p->low && (p->type == SF_CHOICE || value <= p->high));
@@ -34,6 +25,7 @@ static void hold(const sf_trial *t, sf_backend *b, const char *how)
     sf_bill bill;
     sf_status status = sf_trial_bill(t, b, &bill);
     if (status != SF_OK && t->set) return; /* refused as it is set */
+    if (status == SF_UNSUPPORTED && strstr(m->name, "_delta")) return; /* a pattern of parts, which is not corrected */
     if (status != SF_OK) fail_msg("%s %s: %s", m->name, how, sf_error());
     tried++;
     for (int i = 0; i < SF_BILLS; i++) {
@@ -88,7 +80,6 @@ static void as_counted(void **state)
     sf_backend b;
     OK(sf_backend_open("cpu", 1, &b));
     for (int i = 0; sf_methods[i]; i++) {
-        if (left_out(sf_methods[i])) continue;
         const sf_method *corrected = sf_methods[i]->prefill && sf_methods[i]->estimate && sf_methods[i]->fit ? sf_delta_over(sf_methods[i]) : NULL;
         hold_method(sf_methods[i], &b);
         if (corrected) hold_method(corrected, &b);

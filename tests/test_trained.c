@@ -358,14 +358,12 @@ static void a_block_is_looked_at_once_it_is_over(void **state)
 
 static double bytes_read(const sf_meter *m)
 {
-    double bytes = 0;
-    for (int w = 0; w < SF_WORKS; w++) bytes += (double)(m->at[SF_DECODE][w].weight_bytes + m->at[SF_DECODE][w].cache_bytes);
-    return bytes;
+    const sf_count *c = &m->at[SF_DECODE][SF_ESTIMATION];
+    return (double)(c->weight_bytes + c->cache_bytes);
 }
 
-/* One hook alone, on made-up rows: the meter's FLOPs of a prompt, all at once and in strips of rows; and what steps read, on average over
- * the `every` after which they repeat. What stands for blocks is counted beside scores, which are 2 H + 3 G a block, and G for each that is forced:
- * by what a block more costs. */
+/* One hook alone, on made-up rows: the meter's FLOPs of a prompt, all at once and in strips of rows; and what steps read, over the `every`
+ * after which they repeat. Scores of nsa are 2 H + 3 G a block: by what a block more costs. */
 static void costs_what_it_says(void **state)
 {
     (void)state;
@@ -396,7 +394,7 @@ static void costs_what_it_says(void **state)
         OK(sf_hook_observe(&a, m, params, &kept, 0));
         sf_scratch_release(&b, (sf_mark){0, 0});
         memset(&meter, 0, sizeof meter), b.phase = e.phase = SF_DECODE;
-        const bool blocks = strncmp(rows[i].arm, "nsa", 3) == 0; /* whose means the meter counts with scores */
+        const bool blocks = strncmp(rows[i].arm, "nsa", 3) == 0;
         const int first = blocks ? rows[i].every - 1 - rows[i].tokens % rows[i].every : 0;
         double said = 0, others[2] = {0};
         for (int n = 1; n <= first + BEHIND + 1; n++) {
@@ -405,16 +403,15 @@ static void costs_what_it_says(void **state)
             OK(sf_hook_observe(&a, m, params, &kept, a.keys - 1));
             const uint64_t observed = meter.at[SF_DECODE][SF_ESTIMATION].other_bytes;
             OK(sf_hook_choose(SF_HOOK_DECODE, &a, m, params, &kept, &pattern));
-            e.tokens = a.keys;
-            const double means = blocks ? e.kv_heads * e.head_dim * (double)(e.tokens / rows[i].every) : 0;
-            if (n > first && n <= first + BEHIND) said += m->estimate(&e, params).exact - means;
+            e.tokens = a.keys, e.step = n;
+            if (n > first && n <= first + BEHIND) said += m->estimate(&e, params).exact;
             if (n == first + 1) others[0] = (double)(meter.at[SF_DECODE][SF_ESTIMATION].other_bytes - observed);
             if (n == first + BEHIND) assert_float_equal(4 * said, bytes_read(&meter), 0);
             if (n == first + BEHIND + 1) others[1] = (double)(meter.at[SF_DECODE][SF_ESTIMATION].other_bytes - observed);
             sf_scratch_release(&b, (sf_mark){0, 0});
         }
-        const double more = BEHIND / rows[i].every, forced = fmin(e.tokens / rows[i].every, 3) - fmin((e.tokens - BEHIND) / rows[i].every, 3);
-        if (blocks) assert_float_equal(others[1] - others[0], 4 * (more * (e.kv_heads * e.head_dim + 2 * e.heads + 3 * e.kv_heads) + forced * e.kv_heads), 0);
+        const double more = BEHIND / rows[i].every;
+        if (blocks) assert_float_equal(others[1] - others[0], 4 * more * (2 * e.heads + 3 * e.kv_heads), 0);
         sf_synthetic_close(&s);
         sf_backend_close(&b);
     }
@@ -440,14 +437,12 @@ static void cost_of_a_run(void **state)
                 close_world(&w);
                 continue;
             }
-            int full = 0;
             double said = 0, steps = r[1].lane.outputs - 1 + r[1].lane.stopped;
-            for (int l = 0; l < LAYERS; l++) full += sf_layer_full(&w.model->config, l);
             q.phase = SF_DECODE, q.method = r[1].lane.decode, q.params = r[1].params[SF_DECODE];
             for (int n = 1; n <= steps; n++) {
                 q.tokens = PROMPT + n;
                 sf_cost_of(&w.model->config, &q, &cost);
-                said += cost.term[cost.terms - 1].exact - full * 2 * 16; /* its norm is counted with the model's */
+                said += cost.term[cost.terms - 1].exact;
             }
             const sf_count *at = &r[1].lane.meter.at[SF_DECODE][SF_ESTIMATION];
             assert_float_equal(4 * said, (double)(at->weight_bytes + at->cache_bytes), 0);
