@@ -385,9 +385,8 @@ INLINE void register_tile(int rows, const tiling *t, const float *x, const float
 {
     int64_t row = t->row, step = t->step, ldy = t->ldy;
     const int n = rows * TILE_OUTS, begin = WIDE > 1 ? t->begin : 0, end = WIDE > 1 ? t->end : 1; /* n below 32 */
-    vec flat[TILE_ROWS * TILE_OUTS][WIDE];
+    vec flat[TILE_ROWS * TILE_OUTS][WIDE], acc[TILE_ROWS][TILE_OUTS];
     for (int u = begin; u < end; u++) {
-        vec acc[TILE_ROWS][TILE_OUTS];
         UNROLL for (int r = 0; r < rows; r++) UNROLL for (int o = 0; o < TILE_OUTS; o++) acc[r][o] = all(0);
         const float *from = x + u * t->apart, *by = w + u * t->w_apart;
         for (int64_t s = 0; s < t->steps; s++, from += step, by += TILE_OUTS * W) {
@@ -399,7 +398,7 @@ INLINE void register_tile(int rows, const tiling *t, const float *x, const float
                 UNROLL for (int o = 0; o < TILE_OUTS; o++) acc[r][o] += a * b[o];
             }
         }
-        UNROLL for (int i = 0; i < n; i++) flat[i][u] = acc[i / TILE_OUTS][i % TILE_OUTS];
+        if (WIDE > 1) UNROLL for (int i = 0; i < n; i++) flat[i][u] = acc[i / TILE_OUTS][i % TILE_OUTS];
     }
     if (end < WIDE) {
         for (int u = begin; u < end; u++) UNROLL for (int i = 0; i < n; i++) store(waiting + (u * n + i) * W, flat[i][u]);
@@ -407,7 +406,7 @@ INLINE void register_tile(int rows, const tiling *t, const float *x, const float
     }
     for (int u = 0; u < begin; u++) UNROLL for (int i = 0; i < n; i++) flat[i][u] = load(waiting + (u * n + i) * W);
     float sums[SUMS] = {0};
-    const vec(*v)[WIDE] = (const vec(*)[WIDE])flat;
+    const vec(*v)[WIDE] = WIDE > 1 ? (const vec(*)[WIDE])flat : (const vec(*)[WIDE])acc;
     if (n & 16) reduce(16, v, SUM, sums);
     if (n & 8) reduce(8, v + (n & 16), SUM, sums + (n & 16));
     if (n & 4) reduce(4, v + (n & 24), SUM, sums + (n & 24));
