@@ -15,6 +15,10 @@
 # And `targets`: what the engine's targets are held to, bench, end and first beside an older build by turns ($OLD), and at the end
 # a line a target, reached or missed (tests/cuda_targets.py).
 #
+# And the studies of results/bench/ that take a GPU whole, each by its name alone:
+#   roster      every method at 4k on two models (configs/roster.yaml, 20 minutes), and Delta (configs/delta.yaml), four workers of one GPU
+#   choosing    every method's time to choose beside what it saves, 131072 tokens
+#
 # And of two GPUs and more, `two`:
 #   tensor      models split over two ranks, and every method's certificate over two
 #   split       a sweep with a model split over two MPI processes, by heads and by layers, against one process: rows; and one of
@@ -234,6 +238,29 @@ if wanted large; then
     part large-7b 120 20 "${words[@]}" configs/models/qwen2.5-7b.yaml 131040 0 1 brief
     program frontier
 fi
+# Four workers of one card, which run at once where NVIDIA's daemon lets processes share it; without it they take turns.
+share_card() {
+    export CUDA_MPS_PIPE_DIRECTORY=$logs/mps CUDA_MPS_LOG_DIRECTORY=$logs/mps
+    mkdir -p "$logs/mps" && nvidia-cuda-mps-control -d
+}
+leave_card() {
+    echo quit | nvidia-cuda-mps-control
+    unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+}
+program frontier
+if wanted roster; then
+    share_card
+    for study in roster delta; do
+        part $study 1500 1 "${words[@]}" run configs/$study.yaml --set picture=none --device cuda:0,0,0,0 --out "$logs/$study.h5"
+    done
+    leave_card
+fi
+if wanted choosing; then # oracle_blocks computes all of dense attention's scores, at leisure
+    read -r -a named <<<"$("${words[@]}" list methods | awk '/^[a-z]/ && $1 !~ /^(dense|oracle_blocks)$/ { printf " -m %s", $1 }')"
+    for phase in attention decode; do
+        part choosing-$phase 200 60 "${words[@]}" bench $phase -d cuda:0 -H 32/8 -D 128 -n 131072 -s 0.9 -r 3 --csv "${named[@]}"
+    done
+fi
 if wanted spread; then
     read -r config sets <<<"${SPREAD:-configs/mini-study.yaml samples=1}"
     options=()
@@ -242,12 +269,9 @@ if wanted spread; then
     part spread-one 300 1 "${words[@]}" run "$config" "${options[@]}" --device cuda:0 --out "$logs/spread-one.h5"
     part spread-all 300 1 "${words[@]}" run "$config" "${options[@]}" --device cuda:all --out "$logs/spread-all.h5"
     part spread-mpi 300 1 mpirun -n 2 "${words[@]}" run "$config" "${options[@]}" --device cuda --out "$logs/spread-mpi.h5"
-    # Four workers of one card, which run at once where NVIDIA's daemon lets processes share it; without it they take turns.
-    export CUDA_MPS_PIPE_DIRECTORY=$logs/mps CUDA_MPS_LOG_DIRECTORY=$logs/mps
-    mkdir -p "$logs/mps" && nvidia-cuda-mps-control -d
+    share_card
     part spread-shared 300 1 "${words[@]}" run "$config" "${options[@]}" --device cuda:0,0,0,0 --out "$logs/spread-shared.h5"
-    echo quit | nvidia-cuda-mps-control
-    unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+    leave_card
     for other in all mpi shared; do same spread-one spread-$other '; 0 cells changed' || : >"$logs/spread-$other-same.failed"; done
 fi
 ! wanted peers || part peers 120 40 "${PYTHON:-python3}" tests/bench_cuda_peers.py
