@@ -1,11 +1,15 @@
-/* Every filling that is compiled in against the reference, op by op: tests/backend_cases.h. Of CUDA without a GPU it says
+/* Every filling that is compiled in against the reference, op by op: tests/twins/. Of CUDA without a GPU it says
  * "skipped".
  *
  *   test_backends [device] [percent] [test]    "cpu", "cuda:1"; default: all. percent: of the random cases, 100; test: only this
  *
  * The CPU is tested with each of its instruction sets that the machine has, or with the one that SF_CPU_ISA names.
  */
-#include "tests/backend_cases.h"
+#include "tests/twins/attention.h"
+#include "tests/twins/cache.h"
+#include "tests/twins/choosing.h"
+#include "tests/twins/lanes.h"
+#include "tests/twins/layers.h"
 
 static twin both;
 static sf_backend one; /* the filling with one thread; not open: it has but one way to work */
