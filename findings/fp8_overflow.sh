@@ -1,6 +1,6 @@
 #!/bin/bash
 # What a number too large for an 8-bit float becomes hangs on the format and on the library. PyTorch 2.15 on a CPU makes it the largest
-# number of float8_e4m3fn, infinity too, yet infinity of float8_e5m2 and NaN of the two fnuz formats; ml_dtypes 0.6.0, and so JAX, makes
+# number of float8_e4m3fn, infinity too, yet infinity of float8_e5m2 and NaN of the two fnuz formats; ml_dtypes 0.6.0 makes
 # it NaN of float8_e4m3fn above 464, halfway to what would come next. So rounding a cache to FP8 without a scale, and golden values of
 # it, differ between the two where a number is above 464. Seen on 30 November 2026:
 #
