@@ -30,6 +30,9 @@ struct gate {
 
 static bool is_sparse(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") != 0; }
 
+/* What others are held against: no method, and a cache that nothing rounds. */
+static bool is_dense(const sf_cell_info *c) { return !is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE) && sf_cell_exact(c); }
+
 /* Whether the arm was asked for other sparsities too, and executed no higher one at this length. */
 static bool is_sparsest(const sf_view *v, int cell, int phase, double achieved)
 {
@@ -123,7 +126,7 @@ static bool nothing_to_lose(const sf_view *v, int cell, int dense, struct findin
 {
     (void)dense;
     const sf_cell_info *c = &v->results->cell[cell];
-    if (is_sparse(c, SF_PREFILL) || is_sparse(c, SF_DECODE) || !(v->mean[cell] < near_zero)) return false;
+    if (!is_dense(c) || !(v->mean[cell] < near_zero)) return false;
     out->badness = -v->mean[cell];
     snprintf(out->detail, sizeof out->detail, "%.3f", v->mean[cell]);
     return true;
@@ -136,7 +139,7 @@ static bool nothing_to_win(const sf_view *v, int cell, int dense, struct finding
     const sf_cell_info *c = &v->results->cell[cell];
     bool larger = false;
     for (int m = 0; m < v->models; m++) larger |= v->model[m].parameters > c->parameters;
-    if (is_sparse(c, SF_PREFILL) || is_sparse(c, SF_DECODE) || !larger || !(v->mean[cell] >= 1 - SF_MARGIN)) return false;
+    if (!is_dense(c) || !larger || !(v->mean[cell] >= 1 - SF_MARGIN)) return false;
     out->badness = v->mean[cell];
     snprintf(out->detail, sizeof out->detail, "%.3f", v->mean[cell]);
     return true;
@@ -204,10 +207,10 @@ static bool other_prompts(const sf_view *v, int cell, int dense, struct finding 
     return false;
 }
 
-/* With nothing left out the answer must be dense's own: text where it was read, else score and length. */
+/* With nothing left out, and nothing rounded, the answer must be dense's own: text where it was read, else score and length. */
 static bool full_budget_differs(const sf_view *v, int cell, int dense, struct finding *out)
 {
-    if (dense < 0) return false;
+    if (dense < 0 || !sf_cell_exact(&v->results->cell[cell])) return false;
     for (int i = 0, at = 0; i < v->results->records[cell]; i++) {
         const sf_record *x = &v->results->record[cell][i], *d = twin(v->results, dense, x->sample, &at);
         if (!d || x->achieved[SF_PREFILL] != 0 || x->achieved[SF_DECODE] != 0) continue;
@@ -226,8 +229,7 @@ static bool stopped_early(const sf_view *v) { return v->until > 0 && !isnan(v->r
 
 static bool fewer_samples(const sf_view *v, int cell, int dense, struct finding *out)
 {
-    const sf_cell_info *c = &v->results->cell[cell];
-    if (!is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE)) return false;
+    if (is_dense(&v->results->cell[cell])) return false;
     if (dense < 0) {
         out->badness = 1;
         snprintf(out->detail, sizeof out->detail, "no dense cell");
