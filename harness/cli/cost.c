@@ -16,7 +16,7 @@ static const struct argp_option options[] = {
     {"sparsity", 's', "S", 0, "share of query-key pairs left out, 0 to 0.999 (default 0)", 0},
     {"batch", 'b', "N", 0, "sequences decoded together (default 1)", 0},
     {"phase", 'p', "PHASE", 0, "prefill or decode (default: both)", 0},
-    {"method", 'k', "NAME", 0, "count the estimation cost of this method at its own parameters for S", 0},
+    {"method", 'k', "NAME", 0, "count the estimation cost of this method at its own parameters for S, its defaults where none goes by S", 0},
     {"json", 'j', NULL, 0, "print JSON", 0},
     {0},
 };
@@ -111,11 +111,13 @@ int sf_cmd_cost(int argc, char **argv)
     sf_status status = open_config(a.model, &config);
     if (status != SF_OK) return sf_cli_end(status);
     sf_arm arm = {0};
+    double fitted = a.sparsity;
     if (a.method) {
         arm.method = sf_method_find(a.method);
         if (!arm.method)
             return sf_cli_end(sf_fail(SF_BAD_INPUT, "unknown method '%s'; `frontier list methods` names them", a.method));
         arm.label = (char *)arm.method->name;
+        if (!arm.method->fit) fitted = NAN; /* no parameter goes by a sparsity: its defaults */
         arm.params = calloc(1, arm.method->params_size + 1);
         status = sf_yaml_params(NULL, arm.method->params, NULL, arm.params);
     }
@@ -129,8 +131,8 @@ int sf_cmd_cost(int argc, char **argv)
         bool applies = arm.method && (p == SF_PREFILL ? arm.method->prefill != NULL : sf_decodes(arm.method));
         bool watches = p == SF_PREFILL && arm.method && sf_decodes(arm.method);
         void *params = NULL, *kept = NULL;
-        if (applies) status = sf_arm_fit(&arm, a.sparsity, (sf_phase)p, &config, (int)a.length, 1, &params);
-        if (status == SF_OK && watches) status = sf_arm_fit(&arm, a.sparsity, SF_DECODE, &config, (int)a.length, 1, &kept);
+        if (applies) status = sf_arm_fit(&arm, fitted, (sf_phase)p, &config, (int)a.length, 1, &params);
+        if (status == SF_OK && watches) status = sf_arm_fit(&arm, fitted, SF_DECODE, &config, (int)a.length, 1, &kept);
         if (status != SF_OK) break;
         sf_cost cost;
         sf_cost_of(&config, &(sf_cost_query){.phase = (sf_phase)p, .tokens = (int64_t)a.length, .batch = (int64_t)a.batch,

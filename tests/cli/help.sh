@@ -40,6 +40,9 @@ grep -qE '^ +shared keys +layers 2 to 3 read those of layers 0, 1$' "$T/gemma4" 
 if "$FRONTIER" list models no-such >/dev/null 2>&1; then fail "a model that is not there is listed"; fi
 "$FRONTIER" cost --model qwen2.5-7b --length 131072 --sparsity 0.9 --batch 64 | grep -q attention || fail cost
 "$FRONTIER" cost --model qwen2.5-7b --phase decode --json | grep -q '"decode"' || fail "cost --json"
+for method in $("$FRONTIER" list methods | grep -o '^[a-z0-9_]*'); do # also of those that no sparsity fits
+    "$FRONTIER" cost --model qwen2.5-7b --length 1024 --sparsity 0.9 --method "$method" >"$T/out" 2>&1 || fail "cost --method $method: $(cat "$T/out")"
+done
 if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown model"; fi
 "$FRONTIER" bench --tokens 256 --repeat 1 --csv | grep -qE '^decode,quest(,[-0-9.e+]+){19}$' || fail "bench --csv"
 "$FRONTIER" bench estimate --tokens 128,192,256 --method quest --repeat 1 --csv | grep -qE '^growth,decode,quest,' || fail "bench estimate"
