@@ -37,6 +37,10 @@ EOF
 "$FRONTIER" report "$T/r.h5" --out "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
 grep -q 'simulated_int8' "$T/report"/figures/caches.csv || fail "no figure of caches: $(ls "$T/report")"
 grep -rq 'dense, int8 cache' "$T/report" || fail "the report names no cache: $(ls "$T/report")"
+"$FRONTIER" run "$T/tiny.yaml" -s "$caches" -s 'methods={prefill: [streaming], decode: [streaming]}' -s samples=1 -o "$T/both.h5" >/dev/null 2>"$T/log" || fail "a method of both phases: $(cat "$T/log")"
+"$FRONTIER" report "$T/both.h5" --out "$T/both" >"$T/out" 2>&1 || fail "report of a method of both phases: $(cat "$T/out")"
+[ "$(sed 1d "$T/both/figures/caches.csv" | cut -d, -f1,2 | sort -u | tr '\n' ' ')" = "streaming,exact streaming,simulated_fp8 streaming,simulated_int8 " ] ||
+    fail "one method in several panels: $(cat "$T/both/figures/caches.csv")"
 "$FRONTIER" rm "$T/r.h5" --where cache=simulated_fp8,method=dense --dry-run >"$T/out" 2>&1 || fail "rm: $(cat "$T/out")"
 [ "$(grep -c 'dense in prefill, dense in decode, cache simulated_fp8: 2 samples' "$T/out")" = 2 ] || fail "rm says: $(cat "$T/out")"
 refused "expected .*simulated_int8.*found 'int8'" "$FRONTIER" run "$T/tiny.yaml" -s cache=int8 -o "$T/none.h5"

@@ -40,13 +40,17 @@ static sf_average average(const sf_view *v, int arm, const double level[SF_PHASE
     return out;
 }
 
-/* The label without the cache's name: what a panel is called; "dense": of none. */
+/* The label without the cache's name and without " (decode)", which it ends in where the method serves prefill too, and only decode is shown:
+ * what a panel is called; "dense": of none. */
 static const char *method_of(const sf_view *v, int arm, char text[256])
 {
+    static const char in_decode[] = " (decode)";
     const sf_view_arm *a = &v->arm[arm];
     snprintf(text, 256, "%.255s", a->label);
     char *end = strcmp(a->cache, "exact") != 0 ? strrchr(text, ',') : NULL;
     if (end) *end = 0;
+    const size_t n = strlen(text), ending = sizeof in_decode - 1;
+    if (n > ending && strcmp(text + n - ending, in_decode) == 0) text[n - ending] = 0;
     return text;
 }
 
