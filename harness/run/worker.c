@@ -111,8 +111,8 @@ sf_status sf_worker_fail(const struct work *w, const sf_cell *cell, int sample, 
 {
     bool cells_own = status == SF_BAD_INPUT || status == SF_UNSUPPORTED || status == SF_INTERNAL;
     if (status == SF_OK || !cells_own || w->study->sweep->stop_on_error) return status;
-    char message[2048];
-    snprintf(message, sizeof message, "%s", sf_error());
+    char message[2048]; /* names what tells the cell from its like and has no column among failures */
+    snprintf(message, sizeof message, cell->cache ? "under cache %s: %s" : "%s%s", cell->cache ? cell->cache->name : "", sf_error());
     const sf_cell_info info = sf_study_cell_info(w->study, cell);
     const sf_failure failure = {.key = info.key, .model = info.model, .task = info.task_label,
                                 .label = {info.label[0], info.label[1]}, .sparsity = {info.sparsity[0], info.sparsity[1]},

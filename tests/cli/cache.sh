@@ -43,6 +43,13 @@ grep -rq 'dense, int8 cache' "$T/report" || fail "the report names no cache: $(l
     fail "one method in several panels: $(cat "$T/both/figures/caches.csv")"
 "$FRONTIER" rm "$T/r.h5" --where cache=simulated_fp8,method=dense --dry-run >"$T/out" 2>&1 || fail "rm: $(cat "$T/out")"
 [ "$(grep -c 'dense in prefill, dense in decode, cache simulated_fp8: 2 samples' "$T/out")" = 2 ] || fail "rm says: $(cat "$T/out")"
+# A cell that fails says under which cache.
+status=0
+leaving "$FRONTIER" run "$T/tiny.yaml" -s "plugins=[${FRONTIER%/*}/tests/plugin/crashes.so]" -s 'methods={decode: [crashes]}' -s 'cache=[exact, simulated_fp8]' \
+    -s samples=1 -s measures=[score] -o "$T/failed.h5" >/dev/null 2>"$T/log" || status=$?
+[ "$status" = 3 ] || fail "cells that crash: $status: $(cat "$T/log")"
+[ "$(grep -c '^frontier: a cell failed .* sample 0: method .crashes.' "$T/log")" = 2 ] && [ "$(grep -c '^frontier: a cell failed .* sample 0: under cache simulated_fp8: method .crashes.' "$T/log")" = 2 ] ||
+    fail "what failed does not say its cache: $(cat "$T/log")"
 refused "expected .*simulated_int8.*found 'int8'" "$FRONTIER" run "$T/tiny.yaml" -s cache=int8 -o "$T/none.h5"
 refused "cache exact stands twice" "$FRONTIER" run "$T/tiny.yaml" -s 'cache=[exact, exact]' -o "$T/none.h5"
 refused "cache simulated_int4 has a scale for each 32 channels, which do not divide the heads of model" "$FRONTIER" run "$T/tiny.yaml" -s cache=simulated_int4 -o "$T/none.h5"
