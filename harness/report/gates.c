@@ -281,7 +281,7 @@ static const struct gate gates[] = {
      "every layer of the model has a sliding window, and methods leave such layers as they are: these cells are dense ones",
      "take a model with layers of full attention"},
     {full_budget_differs, SF_TOPIC_METHOD, "nothing was left out, and yet the answer is not dense's",
-     "a fault of the method or of a kernel: `frontier check METHOD`"},
+     "a fault of the method or of a kernel (`frontier check METHOD`), unless it moves keys, as infllm does beyond its window"},
     {off_budget, SF_TOPIC_METHOD, "executed sparsity is not the requested one: more pairs are computed than were asked for, or fewer, by over a quarter",
      "read these cells at the sparsity that they executed, as the charts do; means over tasks: tables/budgets.csv"},
     {better_than_dense, SF_TOPIC_ANSWERS,

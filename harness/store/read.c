@@ -88,6 +88,7 @@ static struct cell *cell_of(struct reading *r, const sf_cell_info *info)
     if (!fresh) return NULL;
     r->cell = fresh;
     r->cell[r->cells] = (struct cell){.info = *info};
+    r->cell[r->cells].info.cache = sf_cell_cache(info); /* older files have none */
     *slot = ++r->cells;
     return &r->cell[r->cells - 1];
 }

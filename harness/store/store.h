@@ -42,7 +42,7 @@ typedef struct sf_cell_info {
     const char *chat;               /* JSON of the config's `chat`, and of the date if the template asks for it; "": neither */
     const char *questions;          /* "fixed": the task has so many questions and no more, and asks them under every seed;
                                        "": others under each; absent in older files, then "" */
-    const char *cache;              /* format that keys and values were rounded to: "simulated_int8"; "" or "exact": none. sf_cell_cache() */
+    const char *cache;              /* format that keys and values were rounded to: "simulated_int8"; "exact", or here and in older files "": none. sf_cell_cache() */
     const char *bos;                /* the BOS token that an input should begin with; "": none is due */
 } sf_cell_info;
 

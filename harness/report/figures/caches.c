@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEVELS = 64, PANELS = 12, FORMATS = 8 };
+enum { LEVELS = 64, PANELS = 12, FORMATS = 8, LEFT = 64 };
 
 /* Bytes that a step reads of the cache, for attention and for choosing; NAN: there was none. */
 static double read_a_step(const sf_view *v, int cell)
@@ -56,11 +56,12 @@ static const char *method_of(const sf_view *v, int arm, char text[256])
 
 static bool shown(const sf_view *v, int arm) { return arm > 0 && v->arm[arm].sparse[SF_DECODE] && !v->arm[arm].sparse[SF_PREFILL]; }
 
-/* Formats and decode methods of these results. */
-static int list(const sf_view *v, const char *format[FORMATS], char method[PANELS][256], int *formats)
+/* Formats and decode methods of these results; left: how many methods more there would be. */
+static int list(const sf_view *v, const char *format[FORMATS], char method[PANELS][256], int *formats, int *left)
 {
+    char other[LEFT][256];
     int methods = 0;
-    *formats = 0;
+    *formats = *left = 0;
     for (int a = 0; a < v->arms; a++) {
         char name[256];
         int f = 0, m = 0;
@@ -69,7 +70,13 @@ static int list(const sf_view *v, const char *format[FORMATS], char method[PANEL
         if (f == *formats && f < FORMATS) format[(*formats)++] = v->arm[a].cache;
         method_of(v, a, name);
         while (m < methods && strcmp(method[m], name) != 0) m++;
-        if (m == methods && m < PANELS && strcmp(name, "dense") != 0) strcpy(method[methods++], name);
+        if (m < methods || strcmp(name, "dense") == 0) continue;
+        if (m < PANELS) {
+            strcpy(method[methods++], name);
+            continue;
+        }
+        for (m = 0; m < *left && strcmp(other[m], name) != 0;) m++;
+        if (m == *left && m < LEFT) strcpy(other[(*left)++], name);
     }
     return methods;
 }
@@ -85,8 +92,8 @@ static int plots(const sf_view *v)
     }
     const char *format[FORMATS];
     char method[PANELS][256];
-    int formats;
-    return rounded && measured && list(v, format, method, &formats) > 0;
+    int formats, left;
+    return rounded && measured && list(v, format, method, &formats, &left) > 0;
 }
 
 static void add_arm(const sf_view *v, int arm, int panel, int series, sf_plot *plot, sf_curves *c)
@@ -104,8 +111,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     (void)which;
     const char *format[FORMATS], *panel[PANELS];
     char method[PANELS][256], name[256];
-    int formats;
-    const int panels = list(v, format, method, &formats);
+    int formats, left;
+    const int panels = list(v, format, method, &formats, &left);
     for (int i = 0; i < panels; i++) panel[i] = method[i];
     sf_curves c = {.panels = panels, .series = formats, .panel = panel, .name = format, .logarithmic = true, .ylabel = "KL from dense (nat)",
                    .xlabel = "share of the cache's bytes read"};
@@ -122,6 +129,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
                            "the cache that a decode step reads to attend and to choose, as a share of what that reads; means over models, lengths, tasks and "
                            "samples. A line a format that keys and values are rounded to, whose bytes are counted with its scales; simulated, the cache "
                            "held floats. The exact cache counts as the device has it, fp32 on processors and bf16 on cuda. The rightmost point of a rounded format is dense.");
+    if (left) fprintf(plot->caption, " %d of %d methods; those left out are in the tables.", panels, panels + left);
     return SF_OK;
 }
 
@@ -129,4 +137,4 @@ const sf_figure sf_figure_caches = {.name = "caches",
                                     .title = "Sparsity beside quantisation of the cache",
                                     .plots = plots,
                                     .make = make,
-                                    .lacks = "needs divergence (config: measures) and a rounded cache (config: cache)"};
+                                    .lacks = "needs decode methods, divergence (config: measures) and a rounded cache (config: cache)"};
