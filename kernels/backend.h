@@ -180,20 +180,25 @@ typedef struct sf_backend_ops {
                           const void *k, const void *v);
 
     /* Rounds those rows, part[l]->n and on, that store_kv() has just stored, of lanes whose part has a format, to it: each row of a kv head
-     * by itself, on every filling to the bit the same but for the rounding to its dtype. Simulated (cache.h): what packs numbers packs them
-     * as it stores them, so that nothing is counted. */
+     * by itself, on every filling to the bit the same but for the rounding to its dtype. What packs numbers packs them as it stores them
+     * (cache.h), so that nothing is counted. */
     sf_status (*round_kv)(sf_backend *b, int lanes, sf_kv_part *const *part, int64_t rows, int kv_heads, int head_dim);
+
+    /* Packs rows from->n and on of `from`, floats as store_kv() left them, not rounded yet, into the rows of the same numbers of `to`, which is packed
+     * and has a format. to->n stays. Nothing is counted, as of round_kv(). */
+    sf_status (*pack_kv)(sf_backend *b, const sf_kv_part *from, const sf_kv_part *to, int64_t rows, int kv_heads, int head_dim);
 
     /* Compacts: to[g, i] = from[g, keep.index[g, i]] for each kv head; to->n = the longest count, to->count is filled
      * (caller allocates k, v of capacity >= the longest count, and count [G]). Where the caller has set to->index instead
-     * (`views`), with a stride >= the longest count, keys stay in `from`, which must outlive `to`; counted is the same. */
+     * (`views`), with a stride >= the longest count, keys stay in `from`, which must outlive `to`; counted is the same. `to`
+     * has `from`'s format, and is packed where `from` is: the caller sets both. */
     sf_status (*gather_kv)(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to);
 
     /* token[r] = index of the largest logits[r, 0..vocab), ties to the lowest; -1 where none of them is a number        logits
      * f32, token i32 */
     sf_status (*argmax)(sf_backend *b, const float *logits, int64_t rows, int64_t vocab, int32_t *token);
 
-    /* ---- attention executors ------------------------------------------------------------------------------------ */
+    /* ---- attention executors: of a packed cache decode() and page_bounds() read the prompt; what else reads keys refuses it ------ */
 
     /* out [T, H, D] activation. kv.tail is empty. A query row for which a pattern names no key is an error, unless it says
      * `empty`, or is a part of a gated one: then 0. */
@@ -564,7 +569,7 @@ typedef struct sf_backend_ops {
 #define SF_EACH_OP(DO, filling)                                                                                        \
     DO(filling, embed) DO(filling, rms_norm) DO(filling, layer_norm) DO(filling, cast) DO(filling, linear)             \
     DO(filling, rope) DO(filling, scale_queries) DO(filling, gated) DO(filling, copy_columns) DO(filling, add) DO(filling, route) DO(filling, experts)                      \
-    DO(filling, combine) DO(filling, store_kv) DO(filling, round_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
+    DO(filling, combine) DO(filling, store_kv) DO(filling, round_kv) DO(filling, pack_kv) DO(filling, gather_kv) DO(filling, argmax) DO(filling, prefill)         \
     DO(filling, decode) DO(filling, sink) DO(filling, count_pairs) DO(filling, mass) DO(filling, probe) DO(filling, reduce_rows)         \
     DO(filling, pool) DO(filling, fill) DO(filling, fill_at) DO(filling, top) DO(filling, top_total)                   \
     DO(filling, top_mass) DO(filling, top_mass_within) DO(filling, top_counts) DO(filling, block_means) DO(filling, top_blocks)                     \

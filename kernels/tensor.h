@@ -72,6 +72,7 @@ typedef struct sf_kv_part {
     const int32_t *index; /* [G, stride] a view of a longer part: key j lies at row index[g, j]; NULL: at row j */
     int64_t stride;
     const struct sf_cache_format *format; /* that its rows were rounded to as they were stored, and are counted in; NULL: none */
+    bool packed;          /* k, v are the format's bytes (cache.h), of the prompt alone; capacity is of what was packed, under a view too */
 } sf_kv_part;
 
 /* Where key j of head g lies in k and v, in rows of D. */

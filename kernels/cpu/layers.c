@@ -302,6 +302,19 @@ sf_status sf_cpu_round_kv(sf_backend *b, int lanes, sf_kv_part *const *part, int
     return SF_OK;
 }
 
+sf_status sf_cpu_pack_kv(sf_backend *b, const sf_kv_part *from, const sf_kv_part *to, int64_t rows, int kv_heads, int head_dim)
+{
+#pragma omp parallel for num_threads(b->threads) schedule(static) collapse(2) if (rows > 64)
+    for (int g = 0; g < kv_heads; g++) {
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t source = (g * from->capacity + from->n + r) * head_dim, target = g * to->capacity + from->n + r;
+            sf_cache_pack_row(to, to->k, kv_heads, target, head_dim, (const float *)from->k + source);
+            sf_cache_pack_row(to, to->v, kv_heads, target, head_dim, (const float *)from->v + source);
+        }
+    }
+    return SF_OK;
+}
+
 sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to)
 {
     size_t bytes = (size_t)head_dim * sizeof(float);

@@ -457,6 +457,12 @@ sf_status sf_cuda_round_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
     return SF_OK;
 }
 
+sf_status sf_cuda_pack_kv(sf_backend *b, const sf_kv_part *from, const sf_kv_part *to, int64_t rows, int kv_heads, int head_dim)
+{
+    (void)b, (void)from, (void)rows, (void)kv_heads, (void)head_dim;
+    return sf_fail(SF_UNSUPPORTED, "cache %s is not packed on cuda: use simulated_%s", to->format->name, to->format->name);
+}
+
 __global__ void gather_kv(const bf16 *k, const bf16 *v, int64_t capacity, sf_lists keep, int head_dim, bf16 *to_k,
                           bf16 *to_v, int64_t to_capacity, int32_t *count)
 {

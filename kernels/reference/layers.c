@@ -209,6 +209,19 @@ sf_status sf_reference_round_kv(sf_backend *b, int lanes, sf_kv_part *const *par
     return SF_OK;
 }
 
+sf_status sf_reference_pack_kv(sf_backend *b, const sf_kv_part *from, const sf_kv_part *to, int64_t rows, int kv_heads, int head_dim)
+{
+    (void)b;
+    for (int g = 0; g < kv_heads; g++) {
+        for (int64_t r = from->n; r < from->n + rows; r++) {
+            const int64_t source = (g * from->capacity + r) * head_dim, target = g * to->capacity + r;
+            sf_cache_pack_row(to, to->k, kv_heads, target, head_dim, (const float *)from->k + source);
+            sf_cache_pack_row(to, to->v, kv_heads, target, head_dim, (const float *)from->v + source);
+        }
+    }
+    return SF_OK;
+}
+
 sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim,
                                  sf_kv_part *to)
 {
