@@ -104,26 +104,14 @@ void sf_cache_unpack(const sf_cache_format *f, const void *numbers, const void *
     }
 }
 
-/* Its bytes and its scales. */
-static char *numbers_at(const sf_kv_part *part, const void *packed, int64_t row, int dim)
-{
-    return (char *)packed + (size_t)row * sf_cache_row_bytes(part->format, dim);
-}
-
-static char *scales_at(const sf_kv_part *part, const void *packed, int kv_heads, int64_t row, int dim)
-{
-    const sf_cache_format *f = part->format;
-    return (char *)packed + sf_cache_scales_at(f, kv_heads, part->capacity, dim) + (size_t)row * (size_t)(sf_cache_groups(f, dim) * f->scale_bytes);
-}
-
 void sf_cache_pack_row(const sf_kv_part *part, void *packed, int kv_heads, int64_t row, int dim, const float *from)
 {
-    sf_cache_pack(part->format, from, dim, numbers_at(part, packed, row, dim), scales_at(part, packed, kv_heads, row, dim));
+    sf_cache_pack(part->format, from, dim, sf_cache_numbers(part, packed, row, dim), sf_cache_scales(part, packed, kv_heads, row, dim));
 }
 
 void sf_cache_unpack_row(const sf_kv_part *part, const void *packed, int kv_heads, int64_t row, int dim, float *to)
 {
-    sf_cache_unpack(part->format, numbers_at(part, packed, row, dim), scales_at(part, packed, kv_heads, row, dim), dim, to);
+    sf_cache_unpack(part->format, sf_cache_numbers(part, packed, row, dim), sf_cache_scales(part, packed, kv_heads, row, dim), dim, to);
 }
 
 sf_status sf_cache_refuse(const sf_kv_part *part, const char *op)

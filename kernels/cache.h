@@ -76,6 +76,18 @@ static inline size_t sf_cache_packed_bytes(const sf_cache_format *f, int64_t kv_
 void sf_cache_pack(const sf_cache_format *format, const float *row, int dim, void *numbers, void *scales);
 void sf_cache_unpack(const sf_cache_format *format, const void *numbers, const void *scales, int dim, float *row);
 
+/* Where row `row` (sf_kv_row()) of a packed part of so many kv heads has its bytes and its scales in k or v. */
+static inline char *sf_cache_numbers(const sf_kv_part *part, const void *packed, int64_t row, int dim)
+{
+    return (char *)packed + (size_t)row * sf_cache_row_bytes(part->format, dim);
+}
+
+static inline char *sf_cache_scales(const sf_kv_part *part, const void *packed, int kv_heads, int64_t row, int dim)
+{
+    const sf_cache_format *f = part->format;
+    return (char *)packed + sf_cache_scales_at(f, kv_heads, part->capacity, dim) + (size_t)row * (size_t)(sf_cache_groups(f, dim) * f->scale_bytes);
+}
+
 /* Row `row` (sf_kv_row()) of a packed part of so many kv heads, k or v, in host memory. */
 void sf_cache_pack_row(const sf_kv_part *part, void *packed, int kv_heads, int64_t row, int dim, const float *from);
 void sf_cache_unpack_row(const sf_kv_part *part, const void *packed, int kv_heads, int64_t row, int dim, float *to);

@@ -89,4 +89,5 @@ const sf_method sf_dilated = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
 };

@@ -98,6 +98,7 @@ const sf_method sf_dms = {
     .state = state,
     .observe = observe,
     .decode = decode,
+    .packs = true,
     .evicts = true,
     .never_dense = true,
     .leaves_sinks = true,

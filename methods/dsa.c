@@ -122,6 +122,7 @@ const sf_method sf_dsa = {
     .state = state,
     .observe = observe,
     .decode = decode,
+    .packs = true,
     .across = SF_ONE_FOR_ALL,
     .leaves_sinks = true,
     .leaves_own = true,

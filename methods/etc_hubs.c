@@ -105,5 +105,6 @@ const sf_method sf_etc_hubs = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
     .structure = true,
 };

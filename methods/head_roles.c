@@ -106,4 +106,5 @@ const sf_method sf_head_roles = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
 };

@@ -59,4 +59,5 @@ const sf_method sf_lm_infinite = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
 };

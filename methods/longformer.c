@@ -72,4 +72,5 @@ const sf_method sf_longformer = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
 };

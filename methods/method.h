@@ -33,7 +33,7 @@
 #include "base/param.h"
 #include "kernels/attention.h"
 
-enum { SF_METHOD_ABI = 11, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 12, SF_STATE_TENSORS = 4 };
 
 /* What fit() and estimate() know. */
 typedef struct sf_extent {
@@ -137,6 +137,8 @@ typedef struct sf_method {
     sf_across across;        /* how far a choice looks beyond one head */
     bool structure;          /* looks at where lines, sentences and chapters of the prompt begin: a->begins */
     bool hidden;             /* looks at what the layer's queries are made of: a->hidden. On backends whose activations are f32 */
+    bool packs;              /* decode: settle, observe and decode read keys by sf_page_bounds() alone, or none, so that the prompt's may be packed
+                                (cache: int8). Who has none of these hooks needs not say so */
     bool random;             /* looks at nothing to choose: what choosing is worth */
     sf_form form;
 
@@ -148,6 +150,9 @@ typedef struct sf_method {
     sf_status (*calibrate)(sf_attention *a, const void *params, double *sum);
     int64_t (*conclude)(const sf_attention *a, const void *params, double *row);
 } sf_method;
+
+/* Whether what the method does behind the prefill needs no keys but by sf_page_bounds(). NULL: dense. */
+static inline bool sf_method_packs(const sf_method *m) { return !m || m->packs || (!m->settle && !m->observe && !m->decode); }
 
 /* ---- What a hook must deliver -----------------------------------------------------------------------------------
  * prefill, compress and decode make one pattern (kernels/pattern.h) with a pattern maker below and return what that

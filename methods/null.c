@@ -20,4 +20,5 @@ const sf_method sf_null = {
     .summary = "the first and the current key only: measures the harness itself",
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
 };

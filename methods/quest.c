@@ -103,4 +103,5 @@ const sf_method sf_quest = {
     .state = state,
     .observe = observe,
     .decode = decode,
+    .packs = true,
 };

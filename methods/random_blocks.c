@@ -66,5 +66,6 @@ const sf_method sf_random_blocks = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
     .random = true,
 };

@@ -129,4 +129,5 @@ const sf_method sf_rocketkv = {
     .compress = compress,
     .observe = observe,
     .decode = decode,
+    .packs = true,
 };

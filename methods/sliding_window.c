@@ -43,5 +43,6 @@ const sf_method sf_sliding_window = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
     .leaves_sinks = true,
 };

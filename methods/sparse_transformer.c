@@ -115,5 +115,6 @@ const sf_method sf_sparse_transformer = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
     .leaves_sinks = true,
 };

@@ -165,6 +165,7 @@ const sf_method sf_sparsek = {
     .state = state,
     .observe = observe,
     .decode = decode,
+    .packs = true,
     .evicts = true,
     .leaves_sinks = true,
 };

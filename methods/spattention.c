@@ -52,6 +52,7 @@ const sf_method sf_spattention = {
     .params_size = sizeof(struct params),
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
     .never_dense = true,
     .leaves_sinks = true,
 };

@@ -44,4 +44,5 @@ const sf_method sf_streaming = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
 };

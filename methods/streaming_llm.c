@@ -60,4 +60,5 @@ const sf_method sf_streaming_llm = {
     .fit = fit,
     .prefill = prefill,
     .decode = decode,
+    .packs = true,
 };

@@ -1,5 +1,6 @@
 /* Lanes whose cache is rounded to a format: what a step reads is what a prefill would, company changes nothing, counts are the format's,
- * divergence is from the exact cache, and what is not offered is refused by name. */
+ * divergence is from the exact cache, and what is not offered is refused by name. A cache that is packed to one gives to the bit what a simulated
+ * one gives, in less memory. */
 #include "tests/engine_world.h"
 
 enum { FORMATS = 4 }; /* of which the first is exact */
@@ -141,6 +142,167 @@ static void divergence(void **state)
     close_world(&w);
 }
 
+/* ---- packed ---- */
+
+enum { PACKED = 3 }; /* formats, each behind its simulated one by so many rows */
+
+static void open_heads(world *w, const char *device, int threads, int which, int heads, int kv_heads, int head_dim)
+{
+    sf_model_config c = shape(which);
+    c.heads = heads, c.kv_heads = kv_heads, c.head_dim = head_dim;
+    w->model = random_model(&c);
+    open_engine(w, device, threads, MOST_TOKENS);
+}
+
+typedef sf_divergence divergences[SF_PHASES][OUTPUT + 8];
+
+/* All lanes of COMPANY, or one, under a format, with how each of their predictions differs from the exact dense model's: of all their logits. */
+static void run_under(world *w, int tokens, int only, const sf_cache_format *f, result *r, divergences *along)
+{
+    const int n = only < 0 ? LANES : 1;
+    const sf_generation how = {.max_output = OUTPUT, .seed = 1, .divergence_rows = 8};
+    set_arms(n, &COMPANY[only < 0 ? 0 : only], r);
+    memset(along, 0, (size_t)n * sizeof *along);
+    for (int i = 0; i < n; i++) {
+        r[i].lane.cache = f;
+        for (int p = 0; p < SF_PHASES; p++) r[i].lane.divergence[p] = along[i][p];
+    }
+    if (try_run(w->engine, tokens, 5, &how, n, r) != SF_OK) fail_msg("%s", sf_error());
+}
+
+static void packed_is_simulated(void **state)
+{
+    static const struct { int which, heads, kv_heads, dim, tokens, threads; } scene[] = {
+        {LLAMA, 4, 2, 32, 130, 1}, {LLAMA, 4, 4, 64, 97, 3}, {QWEN, 4, 1, 128, 130, 1}, {GEMMA, 4, 2, 64, 131, 2}, {GGML, 4, 2, 40, 61, 1},
+        {CHUNKS, 4, 2, 32, 90, 1}, {LLAMA, 4, 1, 24, 33, 2},
+    };
+    needs_device(*state);
+    const bool slow = strcmp(*state, "reference") == 0, cuda = strcmp(*state, "cuda") == 0;
+    static result packed[LANES], simulated[LANES];
+    static divergences along[2][LANES];
+    for (size_t k = slow ? 3 : 0; k < (slow ? 4 : sizeof scene / sizeof *scene); k++)
+        for (int f = 0; f < PACKED; f++) {
+            const sf_cache_format *format = &sf_cache_formats[PACKED + f];
+            if ((format->group && scene[k].dim % format->group) || (cuda && scene[k].which == CHUNKS)) continue;
+            world w;
+            open_heads(&w, *state, scene[k].threads, scene[k].which, scene[k].heads, scene[k].kv_heads, scene[k].dim);
+            for (int only = -1; only < LANES; only += only < 0 ? 1 : 3) { /* alone, an evicting lane takes its keys from no prompt's */
+                char what[96];
+                run_under(&w, scene[k].tokens, only, format - PACKED, simulated, along[0]);
+                run_under(&w, scene[k].tokens, only, format, packed, along[1]);
+                for (int i = 0; i < (only < 0 ? LANES : 1); i++) {
+                    snprintf(what, sizeof what, "scene %zu, %s, lane %d of %d", k, format->name, i, only);
+                    assert_same(&packed[i], &simulated[i], what);
+                    assert_true(packed[i].lane.divergences[SF_DECODE] > 0);
+                    if (memcmp(along[0][i], along[1][i], sizeof along[0][i]) != 0) fail_msg("%s: logits differ", what);
+                }
+            }
+            close_world(&w);
+        }
+}
+
+/* Every method that says that it goes with a packed cache does; the others are refused by name. */
+static void methods_and_packed(void **state)
+{
+    needs_device(*state);
+    const sf_generation how = {.max_output = OUTPUT, .seed = 1};
+    const sf_cache_format *int8 = sf_cache_format_of("int8");
+    int same = 0, refused = 0;
+    world w;
+    open_wide(&w, *state, 1, LLAMA);
+    for (int i = 0; sf_methods[i]; i++) {
+        const sf_method *m = sf_methods[i];
+        result r[2];
+        const arm own = {NULL, m->name};
+        if ((!m->compress && !m->decode) || m->weights) continue; /* whose files are not here */
+        set_arms(1, &own, &r[0]);
+        set_arms(1, &own, &r[1]);
+        r[0].lane.cache = sf_cache_format_of("simulated_int8"), r[1].lane.cache = int8;
+        const bool runs = try_run(w.engine, 130, 5, &how, 1, &r[0]) == SF_OK; /* some need a table */
+        const sf_status status = try_run(w.engine, 130, 5, &how, 1, &r[1]);
+        if (sf_method_packs(m)) {
+            if (runs != (status == SF_OK)) fail_msg("%s: %s", m->name, sf_error());
+            if (runs) assert_same(&r[1], &r[0], m->name), same++;
+        } else {
+            assert_int_equal(status, SF_UNSUPPORTED);
+            assert_non_null(strstr(sf_error(), m->name));
+            assert_non_null(strstr(sf_error(), "use cache simulated_int8"));
+            refused++;
+        }
+    }
+    assert_true(same > 15 && refused > 8);
+    close_world(&w);
+}
+
+/* Of prompts, what lanes keep is the format's bytes; what is rounded beside is of one layer. */
+static void packed_memory(void **state)
+{
+    (void)state;
+    sf_model_config c = shape(LLAMA);
+    c.head_dim = 64, c.layers = 24;
+    sf_backend b;
+    const sf_generation how = {.max_output = 1, .seed = 1};
+    size_t bytes[2];
+    enum { TOKENS = 4096 };
+    assert_int_equal(sf_backend_open("cpu", 1, &b), SF_OK);
+    for (int f = 0; f < PACKED; f++) {
+        const sf_cache_format *format = &sf_cache_formats[PACKED + f];
+        for (int packed = 0; packed < 2; packed++) {
+            result r;
+            set_arms(1, &COMPANY[1], &r);
+            r.lane.cache = packed ? format : format - PACKED;
+            const sf_job job = {.tokens = TOKENS, .lanes = 1, .lane = &r.lane};
+            assert_int_equal(sf_engine_memory(&c, &b, 1, &job, &how, NULL, &bytes[packed]), SF_OK);
+        }
+        const size_t floats = (size_t)TOKENS * 2 * 64 * 4 * 2; /* keys and values of a layer */
+        const size_t less = 24 * (floats - 2 * sf_cache_packed_bytes(format, 2, TOKENS, 64)) - floats;
+        assert_true(bytes[0] > bytes[1]);
+        if (bytes[0] - bytes[1] > less + 4096 || bytes[0] - bytes[1] + 4096 < less)
+            fail_msg("%s: %zu bytes less than simulated, expected about %zu", format->name, bytes[0] - bytes[1], less);
+    }
+    sf_backend_close(&b);
+}
+
+static void packed_refusals(void **state)
+{
+    (void)state;
+    const sf_cache_format *int8 = sf_cache_format_of("int8");
+    sf_model_config c = shape(LLAMA);
+    assert_int_equal(sf_cache_check(int8, &c, 1), SF_OK);
+    assert_int_equal(sf_cache_check(sf_cache_format_of("int4"), &c, 1), SF_UNSUPPORTED); /* heads of 8 */
+    assert_non_null(strstr(sf_error(), "cache int4 has a scale for each 32 channels"));
+    assert_int_equal(sf_cache_check(int8, &c, 2), SF_UNSUPPORTED);
+    assert_non_null(strstr(sf_error(), "split over ranks"));
+    c.entmax_alpha = 1.5f;
+    assert_int_equal(sf_cache_check(sf_cache_format_of("simulated_int8"), &c, 1), SF_OK);
+    assert_int_equal(sf_cache_check(int8, &c, 1), SF_UNSUPPORTED);
+    assert_non_null(strstr(sf_error(), "entmax"));
+    assert_non_null(strstr(sf_error(), "simulated_int8"));
+    c.entmax_alpha = 0, c.latent = 16;
+    assert_int_equal(sf_cache_check(int8, &c, 1), SF_UNSUPPORTED);
+    assert_non_null(strstr(sf_error(), "latent attention"));
+    c.latent = 0, c.shared_from = 2;
+    assert_int_equal(sf_cache_check(int8, &c, 1), SF_UNSUPPORTED);
+    assert_non_null(strstr(sf_error(), "layers share keys"));
+
+    world w;
+    result r;
+    open_wide(&w, "cpu", 1, LLAMA);
+    set_arms(1, &COMPANY[1], &r);
+    r.lane.cache = int8;
+    assert_int_equal(try_run(w.engine, 100, 2, &HOW, 1, &r), SF_UNSUPPORTED); /* whose recall is wanted */
+    assert_non_null(strstr(sf_error(), "recall of method 'quest'"));
+    assert_non_null(strstr(sf_error(), "simulated_int8, or recall 0"));
+    set_arms(1, &COMPANY[0], &r);
+    r.lane.cache = int8;
+    run(w.engine, 100, 2, 1, &r); /* dense reads all: nothing is looked at */
+    sf_picture picture;
+    r.lane.picture[SF_DECODE] = &picture;
+    assert_int_equal(try_run(w.engine, 100, 2, &HOW, 1, &r), SF_UNSUPPORTED);
+    assert_non_null(strstr(sf_error(), "a picture of dense decode"));
+    close_world(&w);
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -179,6 +341,14 @@ int main(void)
         cmocka_unit_test(counts),
         cmocka_unit_test(divergence),
         cmocka_unit_test(refusals),
+        {.name = "packed_is_simulated, reference", .test_func = packed_is_simulated, .initial_state = "reference"},
+        {.name = "packed_is_simulated, cpu", .test_func = packed_is_simulated, .initial_state = "cpu"},
+        {.name = "packed_is_simulated, cpu-bf16", .test_func = packed_is_simulated, .initial_state = "cpu-bf16"},
+        {.name = "packed_is_simulated, cuda", .test_func = packed_is_simulated, .initial_state = "cuda"},
+        {.name = "methods_and_packed, cpu", .test_func = methods_and_packed, .initial_state = "cpu"},
+        {.name = "methods_and_packed, cuda", .test_func = methods_and_packed, .initial_state = "cuda"},
+        cmocka_unit_test(packed_memory),
+        cmocka_unit_test(packed_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static sf_status host_array(int64_t n, size_t size, void *out)
 
 /* ---- what stays to the end --------------------------------------------------------------------------------------- */
 
-/* keys: numbers of all keys of a row. */
+/* keys: numbers of all keys of a row. Floats, whatever they are rounded to. */
 static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t keys, int64_t capacity, const sf_cache_format *format, sf_kv_part *out)
 {
     const sf_model_config *c = batch->config;
@@ -68,6 +68,17 @@ static sf_status open_part(const sf_batch *batch, sf_arena *arena, int64_t keys,
     SF_TRY(sf_arena_alloc(arena, bytes, &out->k));
     out->v = out->k;
     return c->latent ? SF_OK : sf_arena_alloc(arena, bytes, &out->v);
+}
+
+/* What stays of a prompt: packed, where the format is. */
+static sf_status open_kept(const sf_batch *batch, sf_arena *arena, int kv_heads, int dim, int64_t capacity, const sf_cache_format *format,
+                           sf_kv_part *out)
+{
+    if (!sf_packs(format)) return open_part(batch, arena, (int64_t)kv_heads * dim, capacity, format, out);
+    const size_t bytes = sf_cache_packed_bytes(format, kv_heads, capacity, dim);
+    *out = (sf_kv_part){.capacity = capacity, .format = format, .packed = true};
+    SF_TRY(sf_arena_alloc(arena, bytes, &out->k));
+    return sf_arena_alloc(arena, bytes, &out->v);
 }
 
 static int64_t layer_keys(const sf_batch *batch, int layer)
@@ -161,7 +172,8 @@ static sf_status open_prompt(sf_batch *batch, sf_prompt *prompt)
     if (batch->config->entmax_alpha != 0) SF_TRY(sf_arena_alloc(batch->store, tally, (void **)&prompt->weighed));
     for (int layer = batch->stage.first; layer < batch->stage.end; layer++) {
         int64_t capacity = kept_keys(batch, prompt, layer);
-        if (capacity) SF_TRY(open_part(batch, batch->store, layer_keys(batch, layer), capacity, prompt->cache, &prompt->part[layer]));
+        if (capacity) SF_TRY(open_kept(batch, batch->store, sf_kv_heads_of(batch->config, layer), sf_head_dim_of(batch->config, layer), capacity, prompt->cache,
+                                       &prompt->part[layer]));
         SF_TRY(open_recurrent(batch, batch->store, layer, &prompt->recurrent[layer]));
     }
     return SF_OK;
@@ -356,6 +368,20 @@ static sf_status prediction_buffers(sf_batch *batch)
     return sf_arena_alloc(batch->work, sf_bytes(SF_F32, (int64_t)SF_PREDICTIONS * c->vocab), (void **)&batch->predicted);
 }
 
+/* Of the format that takes most, for the longest prompt that keeps no keys for lanes that take theirs. */
+static sf_status packing_buffer(sf_batch *batch)
+{
+    const sf_model_config *c = batch->config;
+    const sf_cache_format *most = NULL;
+    batch->packing = (sf_kv_part){0};
+    for (int i = 0; i < batch->lanes; i++) {
+        const sf_cache_format *own = batch->sequence[i].lane->cache;
+        if (!batch->sequence[i].evicts || batch->sequence[i].prompt->kept || !sf_packs(own)) continue;
+        if (!most || sf_cache_bytes(own, SF_F32, 1, c->head_dim) > sf_cache_bytes(most, SF_F32, 1, c->head_dim)) most = own;
+    }
+    return most ? open_kept(batch, batch->work, c->kv_heads, c->head_dim, batch->longest, most, &batch->packing) : SF_OK;
+}
+
 sf_status sf_batch_prefill_buffers(sf_batch *batch)
 {
     sf_wave widest = {0};
@@ -377,7 +403,9 @@ sf_status sf_batch_prefill_buffers(sf_batch *batch)
     bool staged = false;
     for (int i = 0; i < batch->prompts; i++)
         for (int layer = batch->stage.first; layer < batch->stage.end; layer++)
-            staged |= sf_layer_attends(batch->config, layer) && !sf_layer_borrows(batch->config, layer) && batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens;
+            staged |= sf_layer_attends(batch->config, layer) && !sf_layer_borrows(batch->config, layer) &&
+                      (batch->prompt[i].part[layer].capacity < batch->prompt[i].job->tokens || sf_packs(batch->prompt[i].cache));
+    SF_TRY(packing_buffer(batch));
     if (!staged) return SF_OK;
     return open_part(batch, batch->work, sf_widest_keys(batch->config), batch->longest, NULL, &batch->staging);
 }
@@ -403,11 +431,11 @@ sf_status sf_batch_own_copy(sf_batch *batch, const sf_sequence *sequence, int64_
     int kv_heads = batch->config->kv_heads; /* of layers that see everything, which methods evict from */
     int32_t *count, *index;
     if (batch->backend->ops->views && sequence->prompt->kept) {
-        cache->prompt = (sf_kv_part){.stride = capacity, .format = sequence->lane->cache};
+        cache->prompt = (sf_kv_part){.stride = capacity, .format = sequence->lane->cache, .packed = sf_packs(sequence->lane->cache)};
         SF_TRY(sf_arena_alloc(batch->store, (size_t)(kv_heads * capacity) * sizeof *index, (void **)&index));
         cache->prompt.index = index;
     } else {
-        SF_TRY(open_part(batch, batch->store, (int64_t)kv_heads * batch->config->head_dim, capacity, sequence->lane->cache, &cache->prompt));
+        SF_TRY(open_kept(batch, batch->store, kv_heads, batch->config->head_dim, capacity, sequence->lane->cache, &cache->prompt));
     }
     SF_TRY(sf_arena_alloc(batch->store, (size_t)kv_heads * sizeof *count, (void **)&count));
     cache->prompt.count = count;

@@ -36,7 +36,7 @@ typedef struct sf_prompt {
     const void *params;
     const sf_cache_format *cache; /* NULL: exact */
     bool kept;        /* keys of full-attention layers stay: some lane reads them, or is compared with them */
-    sf_kv_part *part; /* [layers]; k NULL where not kept; of a layer that borrows, the lender's */
+    sf_kv_part *part; /* [layers]; k NULL where not kept; packed where `cache` is; of a layer that borrows, the lender's */
     float **recurrent; /* [layers] host: state after its last row; NULL where a layer does not recur */
     uint64_t *pairs;  /* [layers, H] backend memory */
     uint64_t *weighed; /* likewise, those that weigh; NULL: all do */
@@ -142,7 +142,8 @@ typedef struct sf_batch {
     void *shared_q;         /* [R, H * repeat, D] queries of all ranks that hold the same kv heads; NULL: this one alone does */
     sf_workspace workspace; /* of C rows */
     sf_first first;         /* prefill */
-    sf_kv_part staging;     /* prefill: a layer's keys where the prompt does not keep them all */
+    sf_kv_part staging;     /* prefill: a layer's keys where the prompt does not keep them all, or keeps them packed */
+    sf_kv_part packing;     /* prefill: a layer's keys packed, for evicting lanes to take from, where the prompt keeps none; k NULL: it does */
     sf_probes probes;       /* prefill: of a prompt at a layer, for the lanes that evict; none where few do */
     float *last;            /* prefill: [L, d] the prompts' last rows */
     float *some, *predicted; /* prefill: [SF_PREDICTIONS, d], [SF_PREDICTIONS, vocab] for rows looked at; NULL: none are */
@@ -167,6 +168,9 @@ sf_wave sf_batch_wave(const sf_batch *batch, int first);
 /* Lay out the buffers of the prefills, and in their place those of the decode, tails included. */
 sf_status sf_batch_prefill_buffers(sf_batch *batch);
 sf_status sf_batch_decode_buffers(sf_batch *batch);
+
+/* Whether what is kept of a prompt, or of a lane's copy of it, is packed. */
+static inline bool sf_packs(const sf_cache_format *format) { return format && format->packed; }
 
 /* Room for what an evicting lane keeps, at most `capacity` prompt keys a head: k and v, or, where the prompt's stay and
  * the backend reads views, the list of those kept; counts; the lists for recall. */

@@ -149,6 +149,12 @@ sf_status sf_cache_check(const sf_cache_format *f, const sf_model_config *c, int
     if (c->kernel)
         return sf_fail(SF_UNSUPPORTED, "cache %s is not for models with layers that recur, whose states it would leave: model '%s'", f->name, c->name);
     if (tensor > 1) return sf_fail(SF_UNSUPPORTED, "cache %s is not for models whose heads are split over ranks (parallel: tensor)", f->name);
+    for (int layer = 0; layer < c->layers && f->packed; layer++)
+        if (sf_layer_borrows(c, layer))
+            return sf_fail(SF_UNSUPPORTED, "cache %s is not for models whose layers share keys, which it packs behind the first: model '%s'; use simulated_%s",
+                           f->name, c->name, f->name);
+    if (f->packed && c->entmax_alpha != 0)
+        return sf_fail(SF_UNSUPPORTED, "cache %s is not for attention by α-entmax: model '%s'; use simulated_%s", f->name, c->name, f->name);
     for (int layer = 0; layer < c->layers; layer++)
         if (f->group && sf_head_dim_of(c, layer) % f->group)
             return sf_fail(SF_UNSUPPORTED, "cache %s has a scale for each %d channels, which do not divide the heads of model '%s', of %d", f->name,
@@ -156,13 +162,28 @@ sf_status sf_cache_check(const sf_cache_format *f, const sf_model_config *c, int
     return SF_OK;
 }
 
-static sf_status open_sides(sf_engine *engine, int lanes, const sf_lane *lane)
+sf_status sf_cache_check_method(const sf_cache_format *f, const sf_method *decode, bool recall)
+{
+    if (!f || !f->packed || !decode) return SF_OK;
+    if (!sf_method_packs(decode))
+        return sf_fail(SF_UNSUPPORTED, "method '%s' reads keys while it decodes, which a packed cache keeps from it: use cache simulated_%s", decode->name, f->name);
+    if (recall)
+        return sf_fail(SF_UNSUPPORTED, "recall of method '%s' reads all keys while it decodes, which cache %s keeps packed: use simulated_%s, or recall 0",
+                       decode->name, f->name, f->name);
+    return SF_OK;
+}
+
+static sf_status open_sides(sf_engine *engine, const sf_generation *how, int lanes, const sf_lane *lane)
 {
     sf_backend *b = engine->model.backend;
     const sf_model_config *c = &engine->source->config;
     for (int i = 0; i < lanes; i++) {
         SF_TRY(check_hidden(b, &lane[i]));
         SF_TRY(sf_cache_check(lane[i].cache, c, b->comm ? b->comm->size : 1));
+        SF_TRY(sf_cache_check_method(lane[i].cache, lane[i].decode, how->recall_rows > 0 && lane[i].recall[SF_DECODE]));
+        if (lane[i].cache && lane[i].cache->packed && lane[i].picture[SF_DECODE] && !lane[i].decode)
+            return sf_fail(SF_UNSUPPORTED, "a picture of dense decode reads all keys, which cache %s keeps packed: use simulated_%s", lane[i].cache->name,
+                           lane[i].cache->name);
         if (lane[i].prefill) SF_TRY(sf_side_open(b, c, lane[i].prefill, lane[i].prefill_params, &engine->sides));
         if (lane[i].decode) SF_TRY(sf_side_open(b, c, lane[i].decode, lane[i].decode_params, &engine->sides));
     }
@@ -313,7 +334,7 @@ sf_status sf_engine_run(sf_engine *engine, int jobs, const sf_job *job, const sf
         for (int i = 0; job[j].turns && i < job[j].lanes; i++)
             if (job[j].lane[i].divergence[SF_PREFILL] || job[j].lane[i].divergence[SF_DECODE])
                 return sf_fail(SF_UNSUPPORTED, "divergence of several turns, whose questions come at other places in each lane");
-        SF_TRY(sf_comm_agree_all(engine->model.backend, open_sides(engine, job[j].lanes, job[j].lane)));
+        SF_TRY(sf_comm_agree_all(engine->model.backend, open_sides(engine, how, job[j].lanes, job[j].lane)));
         for (int i = 0; i < job[j].lanes; i++) reset_lane(&job[j].lane[i]);
     }
     sf_company company;
@@ -374,7 +395,7 @@ sf_status sf_engine_logits_under(sf_engine *engine, const int32_t *token, int to
     const sf_job job = {.token = token, .tokens = tokens, .lanes = lane != NULL, .lane = lane};
     SF_TRY(check_tokens(engine, &job, 1));
     if (lane) SF_TRY(check_lanes(1, lane));
-    SF_TRY(sf_comm_agree_all(engine->model.backend, open_sides(engine, job.lanes, lane)));
+    SF_TRY(sf_comm_agree_all(engine->model.backend, open_sides(engine, &plain, job.lanes, lane)));
     guard before = enter(engine->model.backend);
     sf_batch batch = new_batch(engine, 1, &job, &plain);
     sf_status status = sf_stages_agree(&batch, logits(&batch, out));

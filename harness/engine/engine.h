@@ -44,6 +44,10 @@ void sf_engine_set_chunk(sf_engine *engine, int rows);
  * over; else why not. sf_engine_run() asks too. */
 sf_status sf_cache_check(const sf_cache_format *format, const sf_model_config *config, int tensor);
 
+/* Likewise where a decode method, or NULL, can go with it, and recall be looked for: of a packed cache keys are read by executors and
+ * sf_page_bounds() alone. */
+sf_status sf_cache_check_method(const sf_cache_format *format, const sf_method *decode, bool recall);
+
 /* Runs the samples. Errors: no tokens or too many, an id outside the vocabulary, a method that lacks the hook for its
  * phase, a hook that fails or returns a pattern that breaks the contract; the message names method, phase and layer.
  * After an error the lanes' outputs are not to be used; the engine stays usable. */

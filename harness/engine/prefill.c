@@ -191,20 +191,51 @@ static sf_status attend(sf_batch *batch, sf_prompt *prompt, sf_attention *a, sf_
     return SF_OK;
 }
 
-/* Copies keys [first, from->n) of every head. */
-static sf_status copy_keys(const sf_batch *batch, int layer, const sf_kv_part *from, int first, sf_kv_part *to)
+/* Copies of k, or of v, from rows `first` on: so many bytes of each head, its rows being `row` bytes. */
+static sf_status copy_heads(const sf_batch *batch, int64_t kv_heads, size_t row, const char *from, int64_t from_capacity, int first, int64_t rows,
+                            char *to, int64_t to_capacity)
 {
     sf_backend *b = batch->backend;
-    const int64_t d = sf_head_dim_of(batch->config, layer), kv_heads = sf_kv_heads_of(batch->config, layer);
-    size_t bytes = sf_bytes(b->activation, (from->n - first) * d);
-    for (int64_t g = 0; g < kv_heads; g++) {
-        int64_t source = (g * from->capacity + first) * d, target = g * to->capacity * d;
-        SF_TRY(b->ops->copy(b, sf_activation_at(b, to->k, target), sf_activation_at(b, from->k, source), bytes));
-        if (to->v != to->k)
-            SF_TRY(b->ops->copy(b, sf_activation_at(b, to->v, target), sf_activation_at(b, from->v, source), bytes));
+    for (int64_t g = 0; row && g < kv_heads; g++)
+        SF_TRY(b->ops->copy(b, to + (size_t)(g * to_capacity) * row, from + (size_t)(g * from_capacity + first) * row, (size_t)rows * row));
+    return SF_OK;
+}
+
+/* Copies keys [first, from->n) of every head, packed ones as they are. */
+static sf_status copy_keys(const sf_batch *batch, int layer, const sf_kv_part *from, int first, sf_kv_part *to)
+{
+    const int dim = sf_head_dim_of(batch->config, layer), kv_heads = sf_kv_heads_of(batch->config, layer);
+    const sf_cache_format *f = from->format;
+    const size_t row = from->packed ? sf_cache_row_bytes(f, dim) : sf_bytes(batch->backend->activation, dim);
+    for (int values = 0; values <= (to->v != to->k); values++) {
+        const char *source = values ? from->v : from->k;
+        char *target = values ? to->v : to->k;
+        SF_TRY(copy_heads(batch, kv_heads, row, source, from->capacity, first, from->n - first, target, to->capacity));
+        if (from->packed)
+            SF_TRY(copy_heads(batch, kv_heads, (size_t)(sf_cache_groups(f, dim) * f->scale_bytes), source + sf_cache_scales_at(f, kv_heads, from->capacity, dim),
+                              from->capacity, first, from->n - first, target + sf_cache_scales_at(f, kv_heads, to->capacity, dim), to->capacity));
     }
     to->n = from->n - first;
     return SF_OK;
+}
+
+/* Packs the rows that the prompt keeps at a layer, or that its evicting lanes take theirs from, as store_kv() has left them in `all`. */
+static sf_status pack_keys(sf_batch *batch, sf_prompt *prompt, int layer, const sf_kv_part *all)
+{
+    sf_backend *b = batch->backend;
+    const int dim = sf_head_dim_of(batch->config, layer), tokens = prompt->job->tokens;
+    sf_kv_part *to = &prompt->part[layer];
+    if (!to->capacity) {
+        to = &batch->packing;
+        if (!to->k || !sf_layer_full(batch->config, layer)) return SF_OK;
+        to->format = prompt->cache;
+    }
+    const int rows = tokens < to->capacity ? tokens : (int)to->capacity;
+    sf_kv_part last = *all;
+    last.k = sf_activation_at(b, all->k, (int64_t)(tokens - rows) * dim);
+    last.v = sf_activation_at(b, all->v, (int64_t)(tokens - rows) * dim);
+    to->n = rows;
+    return b->ops->pack_kv(b, &last, to, rows, sf_kv_heads_of(batch->config, layer), dim);
 }
 
 /* ---- what a lane takes from a layer ------------------------------------------------------------------------------ */
@@ -229,20 +260,22 @@ static sf_status keep(sf_batch *batch, sf_sequence *s, const sf_attention *a, co
 {
     sf_backend *b = batch->backend;
     sf_cache *cache = &s->at[a->layer];
+    const sf_kv_part *from = &a->kv.prompt;
+    if (sf_packs(s->lane->cache)) from = s->prompt->part[a->layer].k ? &s->prompt->part[a->layer] : &batch->packing;
     if (s->lane->picture[SF_DECODE] && a->layer == batch->how->picture_layer)
         SF_TRY(sf_batch_picture_kept(batch, a, pattern, s));
     if (pattern->kind == SF_DENSE) {
         if (s->prompt->kept) return SF_OK;
         SF_TRY(sf_batch_own_copy(batch, s, a->keys, cache));
         cache->prompt.count = NULL;
-        return copy_keys(batch, a->layer, &a->kv.prompt, 0, &cache->prompt);
+        return copy_keys(batch, a->layer, from, 0, &cache->prompt);
     }
 
     int32_t count[a->kv_heads], longest = 0;
     SF_TRY(b->ops->download(b, count, pattern->first.count, sizeof count));
     for (int g = 0; g < a->kv_heads; g++) longest = count[g] > longest ? count[g] : longest;
     SF_TRY(sf_batch_own_copy(batch, s, longest, cache));
-    SF_TRY(b->ops->gather_kv(b, &a->kv.prompt, &pattern->first, a->head_dim, &cache->prompt));
+    SF_TRY(b->ops->gather_kv(b, from, &pattern->first, a->head_dim, &cache->prompt));
     if (!s->recall) return SF_OK;
     for (int g = 0; g < a->kv_heads; g++) cache->kept_count[g] = count[g];
     return remember_kept(batch, s->job, &pattern->first, cache);
@@ -364,11 +397,12 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     b->meter = sf_batch_meter_heads(batch, &prompt->meter);
     sf_kv_part *part = &prompt->part[layer];
     if (!own) *part = prompt->part[sf_layer_source(c, layer)];
-    bool staged = part->capacity < tokens;
+    const bool packs = sf_packs(prompt->cache), staged = packs || part->capacity < tokens;
     sf_kv_part *all = staged ? &batch->staging : part;
     all->n = 0;
     all->format = prompt->cache; /* the room where keys are staged is every prompt's */
     if (own) SF_TRY(b->ops->store_kv(b, 1, &all, tokens, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer), k, v));
+    if (packs) SF_TRY(pack_keys(batch, prompt, layer, all)); /* of what round_kv() starts from: rounding twice is another number */
     if (own && prompt->cache) SF_TRY(b->ops->round_kv(b, 1, &all, tokens, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer)));
     all->n = tokens;
 
@@ -384,7 +418,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     if (batch->lanes) SF_TRY(sf_batch_share_queries(batch, q, tokens));
     sf_attention view = sf_batch_view(batch, &a, 0);
     SF_TRY(attend(batch, prompt, &a, &view, head_rows(batch, layer, batch->attention, prompt->row)));
-    if (staged && part->capacity) SF_TRY(copy_keys(batch, layer, all, tokens - (int)part->capacity, part));
+    if (staged && !packs && part->capacity) SF_TRY(copy_keys(batch, layer, all, tokens - (int)part->capacity, part));
     SF_TRY(serve_lanes(batch, prompt, &view));
     prompt->seconds += sf_batch_time(batch) - began;
     return SF_OK;

@@ -89,10 +89,13 @@ static sf_status check_weights(const sf_sweep *s, const sf_model_config *c)
     return SF_OK;
 }
 
-/* That the model's cache can be rounded as is asked. */
+/* That the model's cache can be rounded, or packed, as is asked, and methods go with it. */
 static sf_status check_caches(const sf_sweep *s, const sf_model_config *c)
 {
-    for (int i = 0; i < s->caches; i++) SF_TRY(sf_cache_check(s->cache[i], c, s->tensor));
+    for (int i = 0; i < s->caches; i++) {
+        SF_TRY(sf_cache_check(s->cache[i], c, s->tensor));
+        for (int a = 0; a < s->arms; a++) SF_TRY(sf_cache_check_method(s->cache[i], s->arm[a].decode.method, s->recall_rows > 0));
+    }
     return SF_OK;
 }
 
@@ -159,7 +162,10 @@ void sf_study_print_arithmetic(const sf_study *study, FILE *out)
     }
     for (int i = 0; i < study->sweep->caches; i++) {
         const sf_cache_format *f = study->sweep->cache[i];
-        if (f) fprintf(out, "cache %s: keys and values are rounded as they are stored, and kept as floats; bytes are counted at %d bits a number%s\n",
+        if (f && f->packed)
+            fprintf(out, "cache %s: keys and values of prompts are stored at %d bits a number%s, and read so by each step of decode\n", f->name, f->bits,
+                    f->scale_bytes ? " and its scales" : "");
+        else if (f) fprintf(out, "cache %s: keys and values are rounded as they are stored, and kept as floats; bytes are counted at %d bits a number%s\n",
                        f->name, f->bits, f->scale_bytes ? " and its scales" : "");
     }
 }

@@ -147,10 +147,11 @@ static void show_progress(void *user, sf_phase phase, int done, int of)
     sf_progress_show(&w->progress, w->taken_work * (w->done_before + part * share), detail);
 }
 
-/* A picture is of a phase that a method makes sparse; of dense, it is of the attention itself. */
+/* A picture is of a phase that a method makes sparse; of dense, it is of the attention itself, for which keys must not be packed. */
 static bool is_pictured(const sf_lane *lane, sf_phase phase)
 {
-    return (!lane->prefill && !lane->decode) || (phase == SF_PREFILL ? lane->prefill != NULL : lane->decode != NULL);
+    const bool looks = phase == SF_PREFILL || !lane->cache || !lane->cache->packed;
+    return (!lane->prefill && !lane->decode && looks) || (phase == SF_PREFILL ? lane->prefill != NULL : lane->decode != NULL);
 }
 
 /* Lane i as its cell asks for it, its budget fitted to the sample. */

@@ -86,6 +86,7 @@ static void add_groups(sf_backend *b, const sf_attention *a, int h, int64_t firs
 
 sf_status sf_cpu_antidiagonals(sf_backend *b, const sf_attention *a, int block, int stride, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "antidiagonals"));
     int64_t queries = sf_cpu_parts(a->queries, block), group = a->heads / a->kv_heads;
     sf_mark mark = sf_scratch_mark(b);
     diagonal_room room;
@@ -125,6 +126,7 @@ static void components_of(const float *x, const float *basis, int R, int dim, fl
 sf_status sf_cpu_components(sf_backend *b, const sf_attention *a, bool of_keys, const float *basis, int R, int first,
                             int64_t stride, void *to)
 {
+    if (of_keys) SF_TRY(sf_cache_refuse(&a->kv.prompt, "components"));
     int64_t dim = a->head_dim, group = a->heads / a->kv_heads, keys = a->keys - first;
     float *out = to;
     for (int64_t h = 0; h < a->heads && !of_keys; h++)
@@ -246,6 +248,7 @@ sf_status sf_cpu_sums_at(sf_backend *b, const float *x, int64_t rows, int64_t n,
 
 sf_status sf_cpu_value_means(sf_backend *b, const sf_attention *a, int first, float *sum, void *mean)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "value_means"));
     int64_t dim = a->head_dim;
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (a->keys - first > 64)
     for (int64_t g = 0; g < a->kv_heads; g++) {
@@ -264,6 +267,7 @@ sf_status sf_cpu_value_means(sf_backend *b, const sf_attention *a, int first, fl
 sf_status sf_cpu_representatives(sf_backend *b, const sf_attention *a, int page, int most, const float *score, int64_t stride,
                                  int first, int end, int64_t pages, float *mean)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "representatives"));
     int64_t dim = a->head_dim, units = (int64_t)a->kv_heads * (end - first);
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (units > 4)
     for (int64_t unit = 0; unit < units; unit++) {
@@ -284,6 +288,7 @@ sf_status sf_cpu_representatives(sf_backend *b, const sf_attention *a, int page,
 
 sf_status sf_cpu_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m, void *keys, void *values)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "segment_summaries"));
     int64_t dim = a->head_dim, group = a->heads / a->kv_heads;
 #pragma omp parallel for num_threads(b->threads) schedule(static)
     for (int64_t unit = 0; unit < a->kv_heads * m; unit++) {

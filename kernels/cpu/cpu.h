@@ -19,6 +19,7 @@
 #include <omp.h>
 
 #include "kernels/cpu/tiles.h"
+#include "kernels/cache.h"
 #include "kernels/host.h"
 
 static const float LOG2E = 1.4426950408889634f; /* probabilities are powers of 2 here */
@@ -41,13 +42,21 @@ sf_status sf_cpu_integer_product(sf_backend *b, const float *x, int64_t rows, co
 /* Scratch of `count` things for each thread: thread t's are at base + t * count. */
 sf_status sf_cpu_room(sf_backend *b, int64_t count, size_t size, void **base);
 
-/* Logical key j of kv head g, and its value; NULL where a compacted cache does not hold it. */
+/* Logical key j of kv head g, and its value; NULL where a compacted cache does not hold it. Not of a packed prompt. */
 static inline const float *sf_cpu_row(const sf_attention *a, int g, int64_t j, bool value)
 {
     const sf_kv_part *part = j < a->kv.prompt.n ? &a->kv.prompt : &a->kv.tail;
     if (part == &a->kv.tail) j -= a->kv.prompt.n;
     if (j >= (part->count ? part->count[g] : part->n)) return NULL;
     return (const float *)(value ? part->v : part->k) + sf_kv_row(part, g, j) * a->head_dim;
+}
+
+/* Row `row` (sf_kv_row()) of the prompt's packed k or v, as floats. */
+static inline void sf_cpu_unpack(const sf_attention *a, const void *packed, int64_t row, float *to)
+{
+    const sf_kv_part *part = &a->kv.prompt;
+    sf_cpu_tiles(a->backend)->unpack(part->format->kind, sf_cache_numbers(part, packed, row, a->head_dim),
+                                     sf_cache_scales(part, packed, a->kv_heads, row, a->head_dim), a->head_dim, to);
 }
 
 /* ---- panels.c ---------------------------------------------------------------------------------------------------- */

@@ -16,9 +16,10 @@
 enum { SPLIT = 512 };
 
 /* The keys and values that one reader of a lane reads, in order: a kv head for the group of its query heads, or one query
- * head where each has lists of its own. */
+ * head where each has lists of its own. Those of a packed prompt are NULL and known by their row, until a step turns them to floats. */
 typedef struct reads {
     const float **k, **v;
+    int64_t *row; /* sf_kv_row() of what is packed; NULL: nothing is */
     float *bias; /* [biases, most]; NULL: none */
     int biases;  /* 1 for all of the reader's heads, or one for each: where summaries have biases of their own */
     int64_t n, most;
@@ -66,9 +67,10 @@ static int64_t most_reads(const sf_attention *a, const sf_pattern *p)
     return n;
 }
 
-static void add_read(reads *to, const float *k, const float *v)
+static void add_read(reads *to, const float *k, const float *v, int64_t row)
 {
     to->k[to->n] = k, to->v[to->n] = v;
+    if (to->row) to->row[to->n] = row;
     for (int h = 0; to->bias && h < to->biases; h++) to->bias[h * to->most + to->n] = 0;
     to->n++;
 }
@@ -90,16 +92,18 @@ static void list_reads(const sf_attention *a, const sf_pattern *p, bool turned, 
             int64_t j = sf_panel_key(x, i);
             if (!sf_panel_sees(x, i, position)) continue;
             const sf_kv_part *part = j < before ? prompt : tail;
-            int64_t at = sf_kv_row(part, g, j < before ? j : j - before) * dim;
-            const float *k = (const float *)part->k + at;
+            const int64_t row = sf_kv_row(part, g, j < before ? j : j - before), at = row * dim;
+            const float *k = part->packed ? NULL : (const float *)part->k + at, *v = part->packed ? NULL : (const float *)part->v + at;
             if (turned) {
+                float own[dim];
+                if (!k) sf_cpu_unpack(a, part->k, row, own), k = own;
                 int64_t ahead = position - sf_reach_position(p->reach, position, j);
                 if (ahead != angles) sf_cpu_angles(a, angles = ahead, to->angles, to->angles + dim / 2);
                 sf_cpu_turn(a, to->angles, to->angles + dim / 2, k, to->turned);
                 k = to->turned;
                 to->turned += dim;
             }
-            add_read(to, k, (const float *)part->v + at);
+            add_read(to, k, v, row);
             if (!index) continue;
             while (j >= ((int64_t)index[page] + 1) * p->page) page++;
             for (int h = 0; h < to->biases; h++) to->bias[h * to->most + to->n - 1] = bias[page] * LOG2E;
@@ -113,7 +117,7 @@ static void list_summaries(const sf_attention *a, const sf_summaries *s, reads *
     for (int64_t i = 0; i < m; i++) {
         if (s->from && s->from[i] > a->keys - 1) continue;
         add_read(to, (const float *)s->k.data + (g * m + i) * a->head_dim,
-                 (const float *)s->v.data + (g * m + i) * a->head_dim);
+                 (const float *)s->v.data + (g * m + i) * a->head_dim, 0);
         for (int h = 0; s->bias.data && h < to->heads; h++) {
             int64_t row = s->bias.dim[0] == a->heads ? to->head + h : g;
             to->bias[h * to->most + to->n - 1] = ((const float *)s->bias.data)[row * m + i] * LOG2E;
@@ -145,6 +149,33 @@ static part part_at(float *base, int64_t index, int group, int padded)
     return (part){p, p + group, p + 2 * group};
 }
 
+/* Asks for a row that a next step reads. */
+static void call_row(const sf_attention *a, const void *packed, int64_t row)
+{
+    const sf_kv_part *prompt = &a->kv.prompt;
+    const char *numbers = sf_cache_numbers(prompt, packed, row, a->head_dim);
+    for (size_t at = 0; at < sf_cache_row_bytes(prompt->format, a->head_dim); at += 64) __builtin_prefetch(numbers + at, 0, 2);
+    if (prompt->format->scale_bytes) __builtin_prefetch(sf_cache_scales(prompt, packed, a->kv_heads, row, a->head_dim), 0, 2);
+}
+
+/* k, v [n]: addresses of the keys and values from r->k[j] on, those of packed rows in `room` [2, SF_STEP, padded]; of the next step's, up to
+ * `end`, memory is asked. */
+static void unpack_step(const sf_attention *a, const reads *r, int64_t j, int n, int64_t end, float *room, const float **k, const float **v)
+{
+    const int padded = sf_cpu_padded(a->head_dim);
+    for (int i = 0; i < n; i++) {
+        float *own_k = room + i * padded, *own_v = own_k + SF_STEP * padded;
+        const int64_t next = j + i + SF_STEP;
+        k[i] = r->k[j + i] ? r->k[j + i] : own_k;
+        v[i] = r->v[j + i] ? r->v[j + i] : own_v;
+        if (next < end && !r->k[next]) call_row(a, a->kv.prompt.k, r->row[next]);
+        if (next < end && !r->v[next]) call_row(a, a->kv.prompt.v, r->row[next]);
+        if (k[i] == own_k) sf_cpu_unpack(a, a->kv.prompt.k, r->row[j + i], own_k);
+        if (v[i] == own_v) sf_cpu_unpack(a, a->kv.prompt.v, r->row[j + i], own_v);
+    }
+}
+
+/* q: room for the queries, [heads, padded], and behind it for a step of keys and values where some are packed. */
 static void run_part(sf_backend *b, const sf_attention *a, const reads *r, int64_t begin, float *q, part to)
 {
     int group = r->heads, padded = sf_cpu_padded(a->head_dim);
@@ -163,7 +194,10 @@ static void run_part(sf_backend *b, const sf_attention *a, const reads *r, int64
     for (int64_t j = begin; j < end; j += SF_STEP) {
         int n = (int)(end - j < SF_STEP ? end - j : SF_STEP), left = (int)(end - j - n);
         if (r->bias) t.bias = r->bias + j, t.bias_stride = r->biases > 1 ? r->most : 0;
-        sf_cpu_tiles(b)->decode(&t, r->k + j, r->v + j, n, left < SF_STEP ? left : SF_STEP);
+        const float *k[SF_STEP], *v[SF_STEP];
+        if (r->row) unpack_step(a, r, j, n, end, q + group * padded, k, v);
+        if (r->row) sf_cpu_tiles(b)->decode(&t, k, v, n, 0);
+        else sf_cpu_tiles(b)->decode(&t, r->k + j, r->v + j, n, left < SF_STEP ? left : SF_STEP);
     }
 }
 
@@ -192,7 +226,7 @@ static void merge(const sf_attention *a, const reads *r, const float *parts, int
 typedef struct extent {
     int64_t panels, reads, parts, turned;
     int readers;
-    bool bias;
+    bool bias, packed;
 } extent;
 
 static extent extent_of(int lanes, const sf_attention *const *a, const sf_pattern *const *p)
@@ -206,6 +240,7 @@ static extent extent_of(int lanes, const sf_attention *const *a, const sf_patter
         e.turned = turned > e.turned ? turned : e.turned;
         e.readers = readers > e.readers ? readers : e.readers;
         e.bias |= has_bias(p[l]);
+        e.packed |= a[l]->kv.prompt.packed;
     }
     e.parts = sf_cpu_parts(e.reads, SPLIT);
     return e;
@@ -222,8 +257,11 @@ static sf_status joined(sf_backend *b, int lanes, const sf_attention *const *a, 
     const float **address;
     reads *list; /* [lanes, readers] */
     float *parts, *q, *bias, *room;
+    int64_t *packed; /* [lanes, readers, reads] */
+    const int64_t step = e.packed ? 2 * SF_STEP * padded : 0, own = group * padded + step; /* floats of a thread's q */
     SF_TRY(sf_cpu_room(b, e.panels, sizeof *panels, (void **)&panels));
-    SF_TRY(sf_cpu_room(b, group * padded, sizeof *q, (void **)&q));
+    SF_TRY(sf_cpu_room(b, own, sizeof *q, (void **)&q));
+    SF_TRY(sf_scratch_alloc(b, (size_t)(e.packed * rows * e.reads) * sizeof *packed, (void **)&packed));
     SF_TRY(sf_scratch_alloc(b, (size_t)rows * sizeof *list, (void **)&list));
     SF_TRY(sf_scratch_alloc(b, (size_t)(rows * 2 * e.reads) * sizeof *address, (void **)&address));
     SF_TRY(sf_scratch_alloc(b, (size_t)(e.bias * lanes * heads * e.reads) * sizeof *bias, (void **)&bias));
@@ -240,6 +278,7 @@ static sf_status joined(sf_backend *b, int lanes, const sf_attention *const *a, 
                 each = heads / readers;
             list[r] = (reads){.k = address + r * 2 * e.reads,
                               .v = address + (r * 2 + 1) * e.reads,
+                              .row = a[l]->kv.prompt.packed ? packed + r * e.reads : NULL,
                               .bias = has_bias(pattern[l]) ? bias + ((int64_t)l * heads + reader * each) * e.reads : NULL,
                               .biases = has_bias_of_summaries(pattern[l]) ? each : 1,
                               .most = e.reads,
@@ -257,7 +296,7 @@ static sf_status joined(sf_backend *b, int lanes, const sf_attention *const *a, 
             int l = (int)(unit % lanes);
             int64_t r = (int64_t)l * e.readers + unit / lanes / e.parts, i = unit / lanes % e.parts;
             if (i * SPLIT >= list[r].n) continue;
-            run_part(b, a[l], &list[r], i * SPLIT, q + thread * group * padded,
+            run_part(b, a[l], &list[r], i * SPLIT, q + thread * own,
                      part_at(parts, r * e.parts + i, group, padded));
         }
 #pragma omp for schedule(static)
@@ -395,6 +434,7 @@ static double mass_of_gated(const sf_attention *a, const sf_pattern *p, int h, i
 sf_status sf_cpu_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                       float *covered)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "mass"));
     sf_mark mark = sf_scratch_mark(b);
     row_room base;
     sf_panel *panels;
@@ -423,6 +463,7 @@ sf_status sf_cpu_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pa
 
 sf_status sf_cpu_key_probabilities(sf_backend *b, const sf_attention *a, float *out)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_probabilities"));
     sf_mark mark = sf_scratch_mark(b);
     row_room base;
     SF_TRY(row_rooms(b, a, &base));

@@ -272,6 +272,7 @@ sf_status sf_cpu_entmax_decode(sf_backend *b, int lanes, const sf_attention *con
     room base;
     int longest = 0;
     for (int l = 0; l < lanes; l++) {
+        SF_TRY(sf_cache_refuse(&a[l]->kv.prompt, "attention by entmax"));
         SF_TRY(sf_host_entmax(a[l], pattern[l]));
         if (sf_cpu_most_panels(a[l]) > sf_cpu_most_panels(a[longest])) longest = l;
     }

@@ -151,6 +151,7 @@ static void probe_part(sf_backend *b, const sf_attention *a, int h, int first, i
 sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce, float *column,
                        float *diagonal)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "probe"));
     int all = (int)sf_cpu_parts(a->queries, step), w = window < all ? window : all, group = a->heads / a->kv_heads;
     int parts = (int)sf_cpu_parts(w, PROBE_ROWS);
     int64_t keys = padded_keys(a), room_size = probe_room(a);
@@ -197,6 +198,7 @@ sf_status sf_cpu_probe(sf_backend *b, const sf_attention *a, int window, int ste
 
 sf_status sf_cpu_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out)
 {
+    if (of_keys) SF_TRY(sf_cache_refuse(&a->kv.prompt, "block_means"));
     int heads = of_keys ? a->kv_heads : a->heads, rows = of_keys ? a->keys : a->queries;
     int64_t blocks = sf_cpu_parts(rows, block), dim = a->head_dim;
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (rows * heads > 64)
@@ -334,6 +336,7 @@ sf_status sf_cpu_block_probabilities(sf_backend *b, const sf_attention *a, const
 sf_status sf_cpu_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
                                 sf_lists *out)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "top_block_mass"));
     int64_t queries = sf_cpu_parts(a->queries, block_q), blocks = sf_cpu_parts(a->keys, block_k);
     int64_t keys = padded_keys(a), group = a->heads / a->kv_heads, selections = heads / a->kv_heads; /* of a kv head */
     int64_t room_size = SF_STRIP * (a->head_dim + keys) + blocks;
@@ -396,8 +399,12 @@ sf_status sf_cpu_page_bounds(sf_backend *b, const sf_attention *a, int page, int
         float *restrict least = low + (g * pages + p) * dim, *restrict most = high + (g * pages + p) * dim;
         for (int64_t d = 0; d < dim; d++)
             least[d] = most[d] = NAN; /* stays where a compacted cache holds no key of it */
+        float unpacked[dim];
         for (int64_t j = p * page; j < end; j++) {
-            const float *k = sf_cpu_row(a, (int)g, j, false);
+            const sf_kv_part *prompt = &a->kv.prompt;
+            const bool packed = prompt->packed && j < (prompt->count ? prompt->count[g] : prompt->n);
+            if (packed) sf_cpu_unpack(a, prompt->k, sf_kv_row(prompt, g, j), unpacked);
+            const float *k = packed ? unpacked : prompt->packed && j < prompt->n ? NULL : sf_cpu_row(a, (int)g, j, false);
             if (!k) continue;
             for (int64_t d = 0; d < dim; d++) {
                 least[d] = least[d] <= k[d] ? least[d] : k[d];

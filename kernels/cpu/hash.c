@@ -43,6 +43,7 @@ static void encode(const sf_hash *hash, int dim, const float *x, const float *pl
 sf_status sf_cpu_hash_keys(sf_backend *b, const sf_attention *a, const sf_hash *hash, const float *plane, int64_t room, float *centre,
                            int32_t *code)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "hash_keys"));
     int64_t dim = a->head_dim, words = (hash->tables + 1) / 2, keys = hash->end - hash->begin;
     for (int g = 0; g < a->kv_heads; g++) {
         double sum[dim];
@@ -74,6 +75,7 @@ static float weight_of(const sf_hash *hash, double cosine)
 sf_status sf_cpu_hash_matches(sf_backend *b, const sf_attention *a, const sf_hash *hash, const float *plane, int64_t room,
                               const float *centre, const int32_t *code, float *x)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "hash_matches"));
     int64_t dim = a->head_dim, words = (hash->tables + 1) / 2;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic)
     for (int64_t h = 0; h < a->heads; h++) {

@@ -12,6 +12,7 @@ static int64_t list_of(const sf_attention *a, const sf_lists *at, int h)
 
 sf_status sf_cpu_listed_probabilities(sf_backend *b, const sf_attention *a, const sf_lists *at, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "listed_probabilities"));
     sf_mark mark = sf_scratch_mark(b);
     const float **key;
     float *x, *q;
@@ -50,6 +51,7 @@ static double length(const float *x, int dim)
 
 sf_status sf_cpu_key_norms(sf_backend *b, const sf_attention *a, bool of_values, float *norm)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_norms"));
     const int first = of_values ? a->rotated : 0;
 #pragma omp parallel for num_threads(b->threads) schedule(static)
     for (int64_t r = 0; r < (int64_t)a->kv_heads * a->keys; r++) {
@@ -62,6 +64,7 @@ sf_status sf_cpu_key_norms(sf_backend *b, const sf_attention *a, bool of_values,
 
 sf_status sf_cpu_key_cosines(sf_backend *b, const sf_attention *a, float *cosine)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_cosines"));
     int dim = a->head_dim;
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic)
     for (int g = 0; g < a->kv_heads; g++) {
@@ -149,6 +152,7 @@ static void expect(const sf_attention *a, int h, int skip, const double *mean, c
 
 sf_status sf_cpu_expected_attention(sf_backend *b, const sf_attention *a, int skip, int ahead, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "expected_attention"));
     if (!a->frequency) return sf_fail(SF_UNSUPPORTED, "expected attention needs rotary positions");
     if (skip >= a->queries) skip = 0;
     int64_t dim = a->head_dim, rows = a->queries - skip;

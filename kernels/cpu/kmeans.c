@@ -70,6 +70,7 @@ static void cluster(const segment *s, const sf_kmeans_how *how, int all, float *
 sf_status sf_cpu_kmeans(sf_backend *b, const sf_attention *a, const sf_kmeans_how *how, int64_t room, int32_t *member, void *centroid,
                         void *value, float *size, float *log_size)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "kmeans"));
     int keys = how->end - how->begin, segments = (int)sf_cpu_parts(keys, how->segment), all = sf_clusters(how);
     int64_t most = sf_cpu_parts(how->segment < keys ? how->segment : keys, how->each), dim = a->head_dim;
     sf_mark mark = sf_scratch_mark(b);

@@ -317,7 +317,9 @@ sf_status sf_cpu_pack_kv(sf_backend *b, const sf_kv_part *from, const sf_kv_part
 
 sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to)
 {
-    size_t bytes = (size_t)head_dim * sizeof(float);
+    const int kv_heads = (int)keep->rows;
+    const size_t bytes = from->packed ? sf_cache_row_bytes(from->format, head_dim) : (size_t)head_dim * sizeof(float),
+                 scales = from->packed ? (size_t)(sf_cache_groups(from->format, head_dim) * from->format->scale_bytes) : 0;
     int64_t total = 0;
     to->n = 0;
     if (to->index) to->k = from->k, to->v = from->v, to->capacity = from->capacity;
@@ -332,10 +334,14 @@ sf_status sf_cpu_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists
 #pragma omp parallel for num_threads(b->threads) schedule(dynamic) if (!to->index)
     for (int64_t g = 0; g < keep->rows; g++) {
         for (int32_t i = 0; !to->index && i < keep->count[g]; i++) {
-            int64_t source = (g * from->capacity + keep->index[g * keep->stride + i]) * head_dim;
-            int64_t target = (g * to->capacity + i) * head_dim;
-            memcpy((float *)to->k + target, (const float *)from->k + source, bytes);
-            if (from->v != from->k) memcpy((float *)to->v + target, (const float *)from->v + source, bytes);
+            const int64_t source = g * from->capacity + keep->index[g * keep->stride + i], target = g * to->capacity + i;
+            for (int values = 0; values <= (from->v != from->k); values++) {
+                char *x = values ? to->v : to->k;
+                const char *y = values ? from->v : from->k;
+                memcpy(x + (size_t)target * bytes, y + (size_t)source * bytes, bytes);
+                if (scales)
+                    memcpy(sf_cache_scales(to, x, kv_heads, target, head_dim), sf_cache_scales(from, y, kv_heads, source, head_dim), scales);
+            }
         }
     }
     sf_meter_gather(b, from, total, head_dim);

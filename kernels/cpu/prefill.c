@@ -369,6 +369,7 @@ static sf_status gated(sf_backend *b, const sf_attention *a, const sf_pattern *p
 
 sf_status sf_cpu_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *p, void *out)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "prefill"));
     if (a->alpha != 0) return sf_cpu_entmax_prefill(b, a, p, out);
     sf_mark mark = sf_scratch_mark(b);
     sf_status status = p->kind == SF_PARTS && p->gated ? gated(b, a, p, out) : joined(b, a, p, p->empty, out);

@@ -67,6 +67,7 @@ static void weigh(sf_backend *b, const sf_attention *a, int h, const int32_t *li
 
 sf_status sf_cpu_sample_moments(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, bool values, sf_moments *moment)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "sample_moments"));
     int dim = a->head_dim, group = a->heads / a->kv_heads;
     sf_mark mark = sf_scratch_mark(b);
     const float **key;
@@ -121,6 +122,7 @@ sf_status sf_cpu_sample_sizes(sf_backend *b, const sf_moments *moment, int64_t r
 
 sf_status sf_cpu_pack_keys(sf_backend *b, const sf_attention *a, int first, int64_t room, int32_t *code, float *range)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "pack_keys"));
     int64_t words = sf_cpu_parts(a->head_dim, 8), more = a->keys - first;
 #pragma omp parallel for num_threads(b->threads) schedule(static) if (more > 16)
     for (int64_t unit = 0; unit < a->kv_heads * more; unit++) {

@@ -174,6 +174,9 @@ struct sf_tiles {
     /* n <= SF_STEP keys; `ahead` keys that come next follow them in `key`. */
     void (*decode)(sf_decode_tile *t, const float *const *key, const float *const *value, int n, int ahead);
 
+    /* A row of a packed cache, as sf_cache_unpack(): [dim] floats. */
+    void (*unpack)(sf_cache_kind kind, const void *numbers, const void *scales, int dim, float *to);
+
     /* x[i] = 2^(x[i] - most); returns the sum, in 16 lanes. */
     float (*powers)(float *x, int64_t n, float most);
     float (*largest)(const float *x, int64_t n);
@@ -217,7 +220,7 @@ struct sf_tiles {
         .name = isa, .widen = widen, .rms_norm = rms_norm, .gated = gated, .pack_keys = pack_keys, .pack_values = pack_values,                      \
         .attend_end = attend_end,         \
         .cap = cap_scores, .score = score, .softmax = softmax,                                                                            \
-        .tally = tally, .tally_strip = tally_strip, .largest = largest, .excess = excess, .dots = dots, .decode = decode,                   \
+        .tally = tally, .tally_strip = tally_strip, .largest = largest, .excess = excess, .dots = dots, .decode = decode, .unpack = unpack_row, \
         .powers = powers, .bound = bound, .multiply_add = multiply_add, .count_bits = count_bits, .best = best,                             \
         .delta_rows = delta_rows, .space_rows = space_rows
 

@@ -11,7 +11,28 @@ static const float *row_of(const sf_attention *a, int g, int j, bool value)
     const sf_kv_part *part = j < a->kv.prompt.n ? &a->kv.prompt : &a->kv.tail;
     if (part == &a->kv.tail) j -= a->kv.prompt.n;
     if (j >= (part->count ? part->count[g] : part->n)) return NULL;
+    if (part->packed) return part->k; /* it is there; what reads it has unpacked it */
     return (const float *)(value ? part->v : part->k) + sf_kv_row(part, g, j) * a->head_dim;
+}
+
+sf_status sf_reference_unpacked(sf_backend *b, const sf_attention *a, sf_attention *own)
+{
+    sf_kv_part *to = &own->kv.prompt;
+    const sf_kv_part *from = &a->kv.prompt;
+    *own = *a;
+    if (!from->packed) return SF_OK;
+    const size_t bytes = (size_t)(a->kv_heads * from->capacity * a->head_dim) * sizeof(float);
+    SF_TRY(sf_scratch_alloc(b, bytes, &to->k));
+    SF_TRY(sf_scratch_alloc(b, bytes, &to->v));
+    to->packed = false;
+    for (int g = 0; g < a->kv_heads; g++) {
+        for (int j = 0; j < (from->count ? from->count[g] : from->n); j++) {
+            const int64_t row = sf_kv_row(from, g, j);
+            sf_cache_unpack_row(from, from->k, a->kv_heads, row, a->head_dim, (float *)to->k + row * a->head_dim);
+            sf_cache_unpack_row(from, from->v, a->kv_heads, row, a->head_dim, (float *)to->v + row * a->head_dim);
+        }
+    }
+    return SF_OK;
 }
 
 const float *sf_reference_key(const sf_attention *a, int g, int j) { return row_of(a, g, j, false); }
@@ -264,14 +285,20 @@ static sf_status attend(sf_backend *b, const sf_attention *a, const sf_pattern *
 
 sf_status sf_reference_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "prefill"));
     return attend(b, a, pattern, "prefill", out);
 }
 
 sf_status sf_reference_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
                               void *out)
 {
-    for (int l = 0; l < lanes; l++)
-        SF_TRY(attend(b, a[l], pattern[l], "decode", (float *)out + (int64_t)l * a[l]->heads * a[l]->head_dim));
+    for (int l = 0; l < lanes; l++) {
+        sf_mark mark = sf_scratch_mark(b);
+        sf_attention own;
+        SF_TRY(sf_reference_unpacked(b, a[l], &own));
+        SF_TRY(attend(b, &own, pattern[l], "decode", (float *)out + (int64_t)l * own.heads * own.head_dim));
+        sf_scratch_release(b, mark);
+    }
     return SF_OK;
 }
 
@@ -299,6 +326,7 @@ sf_status sf_reference_count_pairs(sf_backend *b, const sf_attention *a, const s
 sf_status sf_reference_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows,
                             const int32_t *row, float *covered)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "mass"));
     double *p;
     SF_TRY(sf_host_alloc(b, (size_t)a->keys * (sizeof *p + 1), (void **)&p));
     uint8_t *mask = (uint8_t *)(p + a->keys);

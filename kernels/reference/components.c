@@ -33,6 +33,7 @@ static void softmax(double *x, int64_t n)
 
 sf_status sf_reference_antidiagonals(sf_backend *b, const sf_attention *a, int block, int stride, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "antidiagonals"));
     const int64_t T = a->queries, N = a->keys, queries = parts(T, block), blocks = parts(N, block), groups = parts(N, stride);
     double *s, *sum;
     SF_TRY(sf_host_alloc(b, (size_t)(groups + blocks) * sizeof *s, (void **)&s));
@@ -76,6 +77,7 @@ static float component(const float *x, const float *basis, int R, int dim, int c
 sf_status sf_reference_components(sf_backend *b, const sf_attention *a, bool of_keys, const float *basis, int R, int first,
                                   int64_t stride, void *to)
 {
+    if (of_keys) SF_TRY(sf_cache_refuse(&a->kv.prompt, "components"));
     int dim = a->head_dim, group = a->heads / a->kv_heads;
     float *out = to;
     for (int h = 0; h < a->heads && !of_keys; h++)
@@ -187,6 +189,7 @@ sf_status sf_reference_sums_at(sf_backend *b, const float *x, int64_t rows, int6
 
 sf_status sf_reference_value_means(sf_backend *b, const sf_attention *a, int first, float *sum, void *mean)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "value_means"));
     for (int g = 0; g < a->kv_heads; g++)
         for (int d = 0; d < a->head_dim; d++) {
             int at = g * a->head_dim + d;
@@ -202,6 +205,7 @@ sf_status sf_reference_value_means(sf_backend *b, const sf_attention *a, int fir
 sf_status sf_reference_representatives(sf_backend *b, const sf_attention *a, int page, int most, const float *score,
                                        int64_t stride, int first, int end, int64_t pages, float *mean)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "representatives"));
     int32_t index[page], n;
     for (int g = 0; g < a->kv_heads; g++)
         for (int p = first; p < end; p++) {
@@ -218,6 +222,7 @@ sf_status sf_reference_representatives(sf_backend *b, const sf_attention *a, int
 
 sf_status sf_reference_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m, void *k, void *v)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "segment_summaries"));
     int dim = a->head_dim, group = a->heads / a->kv_heads;
     double p[segment], q[dim];
     for (int g = 0; g < a->kv_heads; g++)

@@ -12,6 +12,7 @@ static int64_t parts(int64_t n, int64_t size) { return (n + size - 1) / size; }
 sf_status sf_reference_probe(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce, float *column,
                              float *diagonal)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "probe"));
     int n = a->keys, rows = (int)parts(a->queries, step), w = window < rows ? window : rows;
     double *p, *columns, *diagonals;
     SF_TRY(sf_host_alloc(b, (size_t)n * (3 * sizeof *p + 1), (void **)&p));
@@ -43,6 +44,7 @@ sf_status sf_reference_probe(sf_backend *b, const sf_attention *a, int window, i
 
 sf_status sf_reference_key_probabilities(sf_backend *b, const sf_attention *a, float *out)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_probabilities"));
     double *p;
     SF_TRY(sf_host_alloc(b, (size_t)a->keys * (sizeof *p + 1), (void **)&p));
     uint8_t *mask = (uint8_t *)(p + a->keys);
@@ -60,6 +62,7 @@ sf_status sf_reference_key_probabilities(sf_backend *b, const sf_attention *a, f
 
 sf_status sf_reference_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out)
 {
+    if (of_keys) SF_TRY(sf_cache_refuse(&a->kv.prompt, "block_means"));
     int heads = of_keys ? a->kv_heads : a->heads, rows = of_keys ? a->keys : a->queries;
     for (int h = 0; h < heads; h++) {
         for (int first = 0; first < rows; first += block) {
@@ -157,6 +160,7 @@ sf_status sf_reference_block_probabilities(sf_backend *b, const sf_attention *a,
 sf_status sf_reference_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
                                       sf_lists *out)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "top_block_mass"));
     int64_t queries = parts(a->queries, block_q), blocks = parts(a->keys, block_k), n = a->keys,
             group = a->heads / heads;
     double *p;
@@ -192,12 +196,15 @@ sf_status sf_reference_top_block_mass(sf_backend *b, const sf_attention *a, int 
 sf_status sf_reference_page_bounds(sf_backend *b, const sf_attention *a, int page, int first, int64_t pages, float *low,
                                    float *high)
 {
+    sf_mark mark = sf_scratch_mark(b);
+    sf_attention own;
+    SF_TRY(sf_reference_unpacked(b, a, &own));
     for (int g = 0; g < a->kv_heads; g++) {
         for (int64_t p = first / page; p * page < a->keys; p++) {
             for (int d = 0; d < a->head_dim; d++) {
                 float least = NAN, most = NAN; /* stay so where a compacted cache holds no key of the page */
                 for (int64_t j = p * page; j < (p + 1) * page && j < a->keys; j++) {
-                    const float *k = sf_reference_key(a, g, (int)j);
+                    const float *k = sf_reference_key(&own, g, (int)j);
                     if (!k) continue;
                     if (!(k[d] >= least)) least = k[d];
                     if (!(k[d] <= most)) most = k[d];
@@ -207,6 +214,7 @@ sf_status sf_reference_page_bounds(sf_backend *b, const sf_attention *a, int pag
             }
         }
     }
+    sf_scratch_release(b, mark);
     sf_meter_page_bounds(b, a, page, first);
     return SF_OK;
 }

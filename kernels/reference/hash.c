@@ -37,6 +37,7 @@ static uint32_t code_of(const sf_hash *hash, int dim, const double *x, const flo
 sf_status sf_reference_hash_keys(sf_backend *b, const sf_attention *a, const sf_hash *hash, const float *plane, int64_t room,
                                  float *centre, int32_t *code)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "hash_keys"));
     int dim = a->head_dim;
     int64_t words = (hash->tables + 1) / 2;
     for (int g = 0; g < a->kv_heads; g++) {
@@ -60,6 +61,7 @@ sf_status sf_reference_hash_keys(sf_backend *b, const sf_attention *a, const sf_
 sf_status sf_reference_hash_matches(sf_backend *b, const sf_attention *a, const sf_hash *hash, const float *plane, int64_t room,
                                     const float *centre, const int32_t *code, float *x)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "hash_matches"));
     int dim = a->head_dim;
     int64_t words = (hash->tables + 1) / 2;
     for (int h = 0; h < a->heads; h++) {

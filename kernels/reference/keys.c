@@ -13,6 +13,7 @@ static int64_t list_of(const sf_attention *a, const sf_lists *at, int h)
 
 sf_status sf_reference_listed_probabilities(sf_backend *b, const sf_attention *a, const sf_lists *at, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "listed_probabilities"));
     double *x;
     SF_TRY(sf_host_alloc(b, (size_t)a->keys * (sizeof *x + 1), (void **)&x));
     uint8_t *mask = (uint8_t *)(x + a->keys);
@@ -39,6 +40,7 @@ static double length(const float *x, int dim)
 
 sf_status sf_reference_key_norms(sf_backend *b, const sf_attention *a, bool of_values, float *norm)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_norms"));
     for (int g = 0; g < a->kv_heads; g++)
         for (int j = 0; j < a->keys; j++) {
             const float *x = of_values ? sf_reference_value(a, g, j) : sf_reference_key(a, g, j);
@@ -51,6 +53,7 @@ sf_status sf_reference_key_norms(sf_backend *b, const sf_attention *a, bool of_v
 
 sf_status sf_reference_key_cosines(sf_backend *b, const sf_attention *a, float *cosine)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_cosines"));
     int dim = a->head_dim;
     for (int g = 0; g < a->kv_heads; g++) {
         double mean[dim], size = 0;
@@ -117,6 +120,7 @@ static void moments(const sf_attention *a, int h, int skip, double *mean, double
 
 sf_status sf_reference_expected_attention(sf_backend *b, const sf_attention *a, int skip, int ahead, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "expected_attention"));
     int dim = a->head_dim, group = a->heads / a->kv_heads;
     double mean[dim], covariance[dim][dim], turned[dim], half[dim][dim], column[dim], whole[dim], cosine[dim], sine[dim], *logit;
     if (!a->frequency) return sf_fail(SF_UNSUPPORTED, "expected attention needs rotary positions");

@@ -40,6 +40,7 @@ static void means(const sf_attention *a, int g, int begin, int end, const int32_
 sf_status sf_reference_kmeans(sf_backend *b, const sf_attention *a, const sf_kmeans_how *how, int64_t room, int32_t *member,
                               void *centroid, void *value, float *size, float *log_size)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "kmeans"));
     int dim = a->head_dim, clusters = sf_clusters(how), most = (how->segment + how->each - 1) / how->each, group = a->heads / a->kv_heads;
     double *at;
     SF_TRY(sf_host_alloc(b, (size_t)(2 * most * dim + 1) * sizeof *at, (void **)&at));

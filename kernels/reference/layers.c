@@ -3,6 +3,7 @@
 #include "kernels/reference/reference.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/host.h"
 
@@ -222,6 +223,15 @@ sf_status sf_reference_pack_kv(sf_backend *b, const sf_kv_part *from, const sf_k
     return SF_OK;
 }
 
+/* A row's bytes and its scales, as they are. */
+static void copy_packed(const sf_kv_part *from, const void *x, int64_t source, int kv_heads, int dim, const sf_kv_part *to, void *y, int64_t target)
+{
+    const sf_cache_format *f = from->format;
+    memcpy(sf_cache_numbers(to, y, target, dim), sf_cache_numbers(from, x, source, dim), sf_cache_row_bytes(f, dim));
+    memcpy(sf_cache_scales(to, y, kv_heads, target, dim), sf_cache_scales(from, x, kv_heads, source, dim),
+           (size_t)(sf_cache_groups(f, dim) * f->scale_bytes));
+}
+
 sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim,
                                  sf_kv_part *to)
 {
@@ -235,8 +245,14 @@ sf_status sf_reference_gather_kv(sf_backend *b, const sf_kv_part *from, const sf
                 ((int32_t *)to->index)[g * to->stride + i] = keep->index[g * keep->stride + i];
                 continue;
             }
-            int64_t source = (g * from->capacity + keep->index[g * keep->stride + i]) * head_dim;
-            int64_t target = (g * to->capacity + i) * head_dim;
+            int64_t source = g * from->capacity + keep->index[g * keep->stride + i];
+            int64_t target = g * to->capacity + i;
+            if (from->packed) {
+                copy_packed(from, from->k, source, (int)keep->rows, head_dim, to, to->k, target);
+                copy_packed(from, from->v, source, (int)keep->rows, head_dim, to, to->v, target);
+                continue;
+            }
+            source *= head_dim, target *= head_dim;
             for (int d = 0; d < head_dim; d++) {
                 ((float *)to->k)[target + d] = ((const float *)from->k)[source + d];
                 ((float *)to->v)[target + d] = ((const float *)from->v)[source + d];

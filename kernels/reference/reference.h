@@ -13,6 +13,9 @@ int64_t sf_reference_mask(const sf_attention *a, const sf_pattern *pattern, int 
 const float *sf_reference_key(const sf_attention *a, int g, int j);
 const float *sf_reference_value(const sf_attention *a, int g, int j);
 
+/* *own: a, its prompt's keys and values as floats, from scratch where they are packed. */
+sf_status sf_reference_unpacked(sf_backend *b, const sf_attention *a, sf_attention *own);
+
 /* p[j] = exact softmax over the keys with mask[j] = 1, 0 elsewhere. p [N]. */
 void sf_reference_softmax(const sf_attention *a, int h, int i, const uint8_t *mask, double *p);
 /* The same by the row's own normaliser (a->alpha). */

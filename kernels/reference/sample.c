@@ -49,6 +49,7 @@ sf_status sf_reference_sample_bias(sf_backend *b, const float *x, const float *w
 sf_status sf_reference_sample_moments(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, bool values,
                                       sf_moments *moment)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "sample_moments"));
     int dim = a->head_dim;
     double *e;
     SF_TRY(sf_host_alloc(b, (size_t)(a->keys + 1) * (sizeof *e + 1), (void **)&e));
@@ -95,6 +96,7 @@ sf_status sf_reference_sample_sizes(sf_backend *b, const sf_moments *moment, int
 
 sf_status sf_reference_pack_keys(sf_backend *b, const sf_attention *a, int first, int64_t room, int32_t *code, float *range)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "pack_keys"));
     int64_t words = (a->head_dim + 7) / 8;
     for (int64_t g = 0; g < a->kv_heads; g++)
         for (int j = first; j < a->keys; j++) {
