@@ -15,6 +15,7 @@ static const struct argp_option options[] = {
     {"sparsity", 's', "S,…", 0, "target sparsities, 1 - density (default 0.9); default: the methods' default budgets", 0},
     {"block", 'b', "B,…", 0, "block or page sizes (default: each method's own)", 0},
     {"entmax", 'e', "A,…", 0, "dense rows by α-entmax too, 1 < α <= 2", 0},
+    {"cache", 'k', "NAME", 0, "decode: with the prompt packed to fp8, int8 or int4, too (repeatable)", 0},
     {"method", 'm', "NAME", 0, "only this method beside dense (repeatable)", 0},
     {"rows", 'R', "N,…", 0, "linear: rows of activations (default 1,28,2048)", 1},
     {"shape", 'S', "INxOUT", 0, "linear: shape of the weights (repeatable; default 576x1536, 3584x3584)", 1},
@@ -80,6 +81,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'b': list(state, "block", arg, 1, 4096, true, &a->block); return 0;
     case 'e': list(state, "entmax", arg, 1.01, 2, false, &a->entmax); return 0;
+    case 'k': sf_strings_add(state, &a->caches, arg); return 0;
     case 'm': sf_strings_add(state, &a->methods, arg); return 0;
     case 'R': list(state, "rows", arg, 1, 1 << 20, true, &a->rows); return 0;
     case 'S': sf_strings_add(state, &a->shapes, arg); return 0;
@@ -130,7 +132,8 @@ int sf_cmd_bench(int argc, char **argv)
         "(ms; once a prompt for methods that evict); attend, attention over the selection, median and spread; density, executed "
         "pairs over causal pairs; rate, GFLOP/s in prefill, GB/s of keys and values in decode; % of the ceiling; choose %, of "
         "both; x, dense time over attention time; % of ideal, that times the density; x all, with what is chosen at every step; "
-        "x floor, decode: over the time to read once what is read. Of α-entmax, which needs all scores, the density is of the values that weigh. Several lengths: the exponents by which times grow.\n\n"
+        "x floor, decode: over the time to read once what is read; MB kv, decode: keys and values read. Rows of a packed cache (--cache) stand behind "
+        "the exact one's, their x over exact dense. Of α-entmax, which needs all scores, the density is of the values that weigh. Several lengths: the exponents by which times grow.\n\n"
         "estimate: choosing alone; its rate is of FLOPs in prefill, of bytes in decode; choose % is of it and dense attention.\n\n"
         "linear: rows by weights of each type; % peak of the multiply-adds that its type takes (of bytes for quantised ones on cpu-int8), % read of the memory's, x BLAS over fp32 weights.\n\n"
         "sweep: a decode grid (dense and 3 methods at 9 sparsities, at the first length) and a prefill grid (3 methods at 9, at the "
@@ -140,6 +143,7 @@ int sf_cmd_bench(int argc, char **argv)
         "Examples:\n  frontier bench attention --tokens 4096,16384 --sparsity 0.9 --threads 1\n"
         "  frontier bench attention --tokens 1024,32768 --method block_sparse\n"
         "  frontier bench attention --tokens 4096,16384 --entmax 1.5 --method moba\n"
+        "  frontier bench decode --tokens 32768 --heads 32/8 --cache int8 --cache int4 --method quest\n"
         "  frontier bench sweep --model models/smollm2-135m",
         NULL, NULL, NULL};
     sf_bench_args a = {.device = "cpu", .threads = {1, {0}}, .heads = {1, {7}}, .kv_heads = {1, {1}}, .head_dim = {1, {128}},

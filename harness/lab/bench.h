@@ -18,7 +18,7 @@ typedef struct sf_bench_args {
     const char *part; /* "attention", …; NULL: attention and decode */
     const char *device, *model;
     sf_numbers tokens, threads, heads, kv_heads, head_dim, sparsity, block, rows, entmax;
-    sf_strings methods, dtypes, shapes;
+    sf_strings methods, dtypes, shapes, caches; /* caches: packed formats, of decode */
     int output, repeat;
     bool csv;
 } sf_bench_args;

@@ -34,6 +34,7 @@ struct bench {
     sf_state state, carry;
     sf_attention a;
     sf_pattern pattern;
+    const sf_cache_format *cache; /* that the prompt is packed to; NULL: it is exact */
     double alpha;            /* dense rows are normalised by α-entmax; 0: by softmax */
     uint64_t *weighed;       /* [H] */
     double dense[SF_PHASES]; /* median seconds of dense attention */
@@ -74,20 +75,28 @@ static void print_head(const struct bench *x)
         printf("target sparsity %g", x->sparsity);
     if (x->block) printf(", blocks of %d", x->block);
     sf_bench_print_ceilings(&x->ceilings);
-    printf("\n%-8s%-20s%10s%10s%20s%9s%9s%8s%9s%9s%8s%9s%9s\n", "phase", "method", "choose ms", "attend ms",
-           "spread ms  ", "density", "rate", "% ceil", "choose %", "x", "% ideal", "x all", "x floor");
+    printf("\n%-8s%-20s%10s%10s%20s%9s%9s%8s%9s%9s%8s%9s%9s%10s\n", "phase", "method", "choose ms", "attend ms",
+           "spread ms  ", "density", "rate", "% ceil", "choose %", "x", "% ideal", "x all", "x floor", "MB kv");
+}
+
+/* Bytes of the keys and values of so many pairs of a decode step, each read once for its group of heads. */
+static double kv_bytes(const struct bench *x, double pairs)
+{
+    return pairs / (x->heads / x->kv_heads) * 2 * (double)sf_cache_bytes(x->cache, x->backend.activation, 1, x->head_dim);
 }
 
 /* `bytes`: that one choice and its attention must read. */
-static void print_row(struct bench *x, const char *name, const sf_timing *choosing, const sf_timing *attending,
+static void print_row(struct bench *x, const char *method, const sf_timing *choosing, const sf_timing *attending,
                       double pairs, double density, double bytes, double flops)
 {
+    char name[48];
+    snprintf(name, sizeof name, x->cache ? "%.30s, %s" : "%.30s", method, x->cache ? x->cache->name : "");
     const sf_phase phase = x->backend.phase;
     const bool once = x->method && x->hook == SF_HOOK_COMPRESS; /* chosen once a prompt, not once a token */
     const double total = attending->median + (once ? 0 : choosing->median);
     double rate = phase == SF_PREFILL ? pairs * (4.0 * x->head_dim + 3) / attending->median
-                                      : pairs / (x->heads / x->kv_heads) * 2 * x->head_dim *
-                                            (double)sf_bytes(x->backend.activation, 1) / attending->median;
+                                      : kv_bytes(x, pairs) / attending->median;
+    const double read = phase == SF_DECODE ? kv_bytes(x, pairs) / 1e6 : NAN;
     double ceiling = phase == SF_PREFILL ? x->ceilings.flops : x->ceilings.bytes;
     const sf_timing *spread = attending;
     if (x->choose_only && x->method) {
@@ -99,14 +108,15 @@ static void print_row(struct bench *x, const char *name, const sf_timing *choosi
         100 * choosing->median / (choosing->median + (x->choose_only ? x->dense[phase] : attending->median));
     const double floor = phase == SF_DECODE && !x->choose_only ? total / (bytes / x->ceilings.bytes) : NAN;
     if (x->args->csv)
-        printf("%s,%s,%d,%d,%d,%d,%d,%d,%g,%.6g,%.6g,%.6g,%.6g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g\n",
-               phase_name[phase], name, x->backend.threads, x->tokens, x->heads, x->kv_heads, x->head_dim, x->block,
+        printf("%s,%s,%d,%d,%d,%d,%d,%d,%g,%.6g,%.6g,%.6g,%.6g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%.4g,%s,%.6g\n",
+               phase_name[phase], method, x->backend.threads, x->tokens, x->heads, x->kv_heads, x->head_dim, x->block,
                x->sparsity, 1e3 * choosing->median, 1e3 * attending->median, 1e3 * spread->least, 1e3 * spread->most,
-               density, rate / 1e9, 100 * rate / ceiling, share, faster, 100 * faster * density, with_choosing, floor);
+               density, rate / 1e9, 100 * rate / ceiling, share, faster, 100 * faster * density, with_choosing, floor, x->cache ? x->cache->name : "exact",
+               read);
     else
-        printf("%-8s%-20s%10.3f%10.3f%9.3f..%-9.3f%9.4f%9.1f%8.1f%9.1f%9.2f%8.1f%9.2f%9.2f\n", phase_name[phase], name,
+        printf("%-8s%-20s%10.3f%10.3f%9.3f..%-9.3f%9.4f%9.1f%8.1f%9.1f%9.2f%8.1f%9.2f%9.2f%10.1f\n", phase_name[phase], name,
                1e3 * choosing->median, 1e3 * attending->median, 1e3 * spread->least, 1e3 * spread->most, density,
-               rate / 1e9, 100 * rate / ceiling, share, faster, 100 * faster * density, with_choosing, floor);
+               rate / 1e9, 100 * rate / ceiling, share, faster, 100 * faster * density, with_choosing, floor, read);
     fflush(stdout);
 }
 
@@ -147,10 +157,8 @@ static sf_status measure(struct bench *x, const char *name, struct growths *grow
         for (int h = 0; h < x->heads; h++) weighed += (double)x->weighed[h];
     }
     double n = x->tokens, causal = (phase == SF_PREFILL ? 0.5 * n * (n + 1) : n + TAIL) * x->heads;
-    if (!x->choose_only)
-        bytes +=
-            (double)pairs / (x->heads / x->kv_heads) * 2 * x->head_dim * (double)sf_bytes(x->backend.activation, 1);
-    if (!x->method && x->alpha == 0) x->dense[phase] = attending.median;
+    if (!x->choose_only) bytes += kv_bytes(x, (double)pairs);
+    if (!x->method && x->alpha == 0 && !x->cache) x->dense[phase] = attending.median;
     print_row(x, name, &choosing, &attending, ((double)pairs + weighed) / 2, weighed / causal, bytes, flops);
     sf_growth_add(&growth->choose, n, choosing.median);
     sf_growth_add(&growth->attend, n, attending.median);
@@ -222,10 +230,29 @@ static const char *unfit(const struct bench *x, const sf_method *m, sf_phase pha
     return NULL;
 }
 
+/* The same with the prompt packed to each format that is asked for; m NULL: dense. */
+static sf_status bench_caches(struct bench *x, const sf_method *m, sf_phase phase)
+{
+    sf_status status = SF_OK;
+    for (int i = 0; phase == SF_DECODE && !x->choose_only && status == SF_OK && i < x->args->caches.n; i++) {
+        struct growths own = {0};
+        x->cache = sf_cache_format_of(x->args->caches.item[i]);
+        if (!sf_method_packs(m)) {
+            fprintf(stderr, "frontier: %s: not timed with cache %s, whose keys it reads while it decodes\n", m->name, x->cache->name);
+            continue;
+        }
+        status = sf_synthetic_pack(&x->on, x->cache);
+        if (status == SF_OK) status = bench_method(x, m, phase, &own);
+    }
+    x->cache = NULL;
+    if (status != SF_OK) return status;
+    return sf_synthetic_pack(&x->on, NULL);
+}
+
 static sf_status bench_phase(struct bench *x, sf_phase phase)
 {
     SF_TRY(bench_method(x, NULL, phase, &x->growth[phase][MOST_METHODS]));
-    sf_status status = SF_OK;
+    sf_status status = bench_caches(x, NULL, phase);
     for (int i = 0; status == SF_OK && !x->choose_only && i < x->args->entmax.n; i++) {
         struct growths own = {0};
         x->alpha = x->args->entmax.at[i];
@@ -239,6 +266,7 @@ static sf_status bench_phase(struct bench *x, sf_phase phase)
         if (!offers(m, phase) || !sf_bench_wants(&x->args->methods, m->name)) continue;
         if (why) fprintf(stderr, "frontier: %s, %s: not timed, as %s\n", m->name, phase_name[phase], why);
         else SF_TRY(bench_method(x, m, phase, &x->growth[phase][i]));
+        if (!why) SF_TRY(bench_caches(x, m, phase));
     }
     return SF_OK;
 }
@@ -321,10 +349,14 @@ sf_status sf_bench_attention(const sf_bench_args *a, bool prefill, bool decode, 
     for (int i = 0; i < a->methods.n; i++)
         if (!sf_method_find(a->methods.item[i]))
             return sf_fail(SF_BAD_INPUT, "--method: unknown method '%s'; `frontier list methods` names them", a->methods.item[i]);
+    for (int i = 0; i < a->caches.n; i++) {
+        const sf_cache_format *f = sf_cache_format_of(a->caches.item[i]);
+        if (!f || !f->packed) return sf_fail(SF_BAD_INPUT, "--cache: expected fp8, int8 or int4, found '%s'", a->caches.item[i]);
+    }
     if (a->csv)
         puts("phase,method,threads,tokens,heads,kv_heads,head_dim,block,target_sparsity,choose_ms,attend_ms,least_ms,"
              "most_ms,"
-             "density,rate_g,ceiling_percent,choose_percent,speedup,ideal_percent,speedup_all,times_floor");
+             "density,rate_g,ceiling_percent,choose_percent,speedup,ideal_percent,speedup_all,times_floor,cache,kv_megabytes");
     for (int t = 0; t < a->threads.n; t++) {
         struct bench x = {.args = a, .choose_only = choose_only};
         SF_TRY(sf_backend_open(a->device, (int)a->threads.at[t], &x.backend));

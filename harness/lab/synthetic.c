@@ -268,11 +268,42 @@ sf_attention sf_synthetic_prompt(const sf_synthetic *s)
     return a;
 }
 
-sf_attention sf_synthetic_step(const sf_synthetic *s, int n) { return attention(s, s->tokens + n - 1, 1, n); }
+static const sf_kv_part *held(const sf_synthetic *s) { return s->packed.k ? &s->packed : &s->prompt; }
+
+sf_attention sf_synthetic_step(const sf_synthetic *s, int n)
+{
+    sf_attention a = attention(s, s->tokens + n - 1, 1, n);
+    a.kv.prompt = *held(s);
+    return a;
+}
+
+/* Room for a prompt's keys and values, packed where a format is. */
+static sf_status open_part(sf_synthetic *s, const sf_cache_format *format, int64_t capacity, sf_kv_part *out)
+{
+    const size_t bytes = format ? sf_cache_packed_bytes(format, s->kv_heads, capacity, s->head_dim)
+                                : sf_bytes(s->backend->activation, s->kv_heads * capacity * s->head_dim);
+    *out = (sf_kv_part){.capacity = capacity, .format = format, .packed = format != NULL};
+    SF_TRY(sf_arena_alloc(&s->arena, bytes, &out->k));
+    return sf_arena_alloc(&s->arena, bytes, &out->v);
+}
+
+sf_status sf_synthetic_pack(sf_synthetic *s, const sf_cache_format *format)
+{
+    sf_kv_part from = s->prompt;
+    s->packed = (sf_kv_part){0};
+    if (!format) return SF_OK;
+    if (format->group && s->head_dim % format->group)
+        return sf_fail(SF_UNSUPPORTED, "cache %s has a scale for each %d channels, which do not divide heads of %d", format->name, format->group, s->head_dim);
+    SF_TRY(open_part(s, format, s->tokens, &s->packed));
+    from.n = 0;
+    s->packed.n = s->tokens;
+    return s->backend->ops->pack_kv(s->backend, &from, &s->packed, s->tokens, s->kv_heads, s->head_dim);
+}
 
 sf_status sf_synthetic_observe(sf_synthetic *s, const sf_method *method, const void *params, sf_state *out)
 {
     sf_attention a = sf_synthetic_prompt(s);
+    a.kv.prompt = *held(s);
     SF_TRY(sf_hook_state(&a, method, params, s->tokens + s->tail, &s->arena, out));
     sf_mark mark = sf_scratch_mark(s->backend);
     SF_TRY(sf_hook_observe(&a, method, params, out, 0));
@@ -289,14 +320,12 @@ sf_status sf_synthetic_evict(sf_synthetic *s, const sf_pattern *keep, sf_attenti
     sf_backend *b = s->backend;
     *out = sf_synthetic_step(s, s->tail);
     if (keep->kind == SF_DENSE) return SF_OK;
-    size_t bytes = sf_bytes(b->activation, (int64_t)s->kv_heads * keep->first.stride * s->head_dim);
-    sf_kv_part kept = {.capacity = keep->first.stride};
+    sf_kv_part kept;
     int32_t *count;
-    SF_TRY(sf_arena_alloc(&s->arena, bytes, &kept.k));
-    SF_TRY(sf_arena_alloc(&s->arena, bytes, &kept.v));
+    SF_TRY(open_part(s, held(s)->format, keep->first.stride, &kept));
     SF_TRY(sf_arena_alloc(&s->arena, (size_t)s->kv_heads * sizeof *count, (void **)&count));
     kept.count = count;
-    SF_TRY(b->ops->gather_kv(b, &s->prompt, &keep->first, s->head_dim, &kept));
+    SF_TRY(b->ops->gather_kv(b, held(s), &keep->first, s->head_dim, &kept));
     out->kv.prompt = kept;
     out->keys = kept.n + s->tail;
     return SF_OK;

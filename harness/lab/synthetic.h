@@ -32,6 +32,7 @@ typedef struct sf_synthetic {
     uint8_t *begins;  /* [tokens] of a made-up text */
     float *frequency; /* [D/2] as if rotated by rotary embedding of base 10000, halves paired */
     sf_kv_part prompt, generated;
+    sf_kv_part packed; /* the prompt, by sf_synthetic_pack(); k NULL: it is not */
     int all_heads, all_kv_heads; /* heads, kv_heads as given; those are this rank's now */
     struct sf_side *made; /* by sf_synthetic_weights() */
 } sf_synthetic;
@@ -50,6 +51,9 @@ sf_status sf_synthetic_weights(sf_synthetic *s, const sf_method *method, void *p
  * All prompt queries over the prompt; the query of the n-th generated token (1 … tail) over everything up to it. */
 sf_attention sf_synthetic_prompt(const sf_synthetic *s);
 sf_attention sf_synthetic_step(const sf_synthetic *s, int n);
+
+/* From now on steps, observations and evictions find the prompt packed to this format (`cache: int8`); NULL: as it was. */
+sf_status sf_synthetic_pack(sf_synthetic *s, const sf_cache_format *format);
 
 /* A state for `method` that has observed the prompt and the tail, token by token, as in a generation. Memory is the
  * arena's. Not for methods that carry something along. */
