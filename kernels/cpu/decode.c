@@ -16,7 +16,7 @@
 enum { SPLIT = 512 };
 
 /* The keys and values that one reader of a lane reads, in order: a kv head for the group of its query heads, or one query
- * head where each has lists of its own. Those of a packed prompt are NULL and known by their row, until a step turns them to floats. */
+ * head where each has lists of its own. Those of a packed prompt are NULL and known by their row, until a tile turns them to floats. */
 typedef struct reads {
     const float **k, **v;
     int64_t *row; /* sf_kv_row() of what is packed; NULL: nothing is */
@@ -149,39 +149,26 @@ static part part_at(float *base, int64_t index, int group, int padded)
     return (part){p, p + group, p + 2 * group};
 }
 
-/* Asks for a row that a next step reads. */
-static void call_row(const sf_attention *a, const void *packed, int64_t row)
+/* The prompt's rows as a tile turns them to floats. */
+static sf_packed_rows packed_rows(const sf_attention *a, float *room)
 {
     const sf_kv_part *prompt = &a->kv.prompt;
-    const char *numbers = sf_cache_numbers(prompt, packed, row, a->head_dim);
-    for (size_t at = 0; at < sf_cache_row_bytes(prompt->format, a->head_dim); at += 64) __builtin_prefetch(numbers + at, 0, 2);
-    if (prompt->format->scale_bytes) __builtin_prefetch(sf_cache_scales(prompt, packed, a->kv_heads, row, a->head_dim), 0, 2);
+    const sf_cache_format *f = prompt->format;
+    const int dim = a->head_dim;
+    return (sf_packed_rows){.kind = f->kind, .bytes = sf_cache_row_bytes(f, dim), .scale_bytes = (size_t)(sf_cache_groups(f, dim) * f->scale_bytes),
+                            .k = prompt->k, .v = prompt->v, .k_scales = sf_cache_scales(prompt, prompt->k, a->kv_heads, 0, dim),
+                            .v_scales = sf_cache_scales(prompt, prompt->v, a->kv_heads, 0, dim), .room = room};
 }
 
-/* k, v [n]: addresses of the keys and values from r->k[j] on, those of packed rows in `room` [2, SF_STEP, padded]; of the next step's, up to
- * `end`, memory is asked. */
-static void unpack_step(const sf_attention *a, const reads *r, int64_t j, int n, int64_t end, float *room, const float **k, const float **v)
-{
-    const int padded = sf_cpu_padded(a->head_dim);
-    for (int i = 0; i < n; i++) {
-        float *own_k = room + i * padded, *own_v = own_k + SF_STEP * padded;
-        const int64_t next = j + i + SF_STEP;
-        k[i] = r->k[j + i] ? r->k[j + i] : own_k;
-        v[i] = r->v[j + i] ? r->v[j + i] : own_v;
-        if (next < end && !r->k[next]) call_row(a, a->kv.prompt.k, r->row[next]);
-        if (next < end && !r->v[next]) call_row(a, a->kv.prompt.v, r->row[next]);
-        if (k[i] == own_k) sf_cpu_unpack(a, a->kv.prompt.k, r->row[j + i], own_k);
-        if (v[i] == own_v) sf_cpu_unpack(a, a->kv.prompt.v, r->row[j + i], own_v);
-    }
-}
-
-/* q: room for the queries, [heads, padded], and behind it for a step of keys and values where some are packed. */
+/* q: room for the queries, [heads, padded], and behind it for a tile's floats where something is packed. */
 static void run_part(sf_backend *b, const sf_attention *a, const reads *r, int64_t begin, float *q, part to)
 {
     int group = r->heads, padded = sf_cpu_padded(a->head_dim);
     sf_decode_tile t = {
         .group = group, .dim = a->head_dim, .padded = padded, .q = q, .cap = a->softcap * LOG2E,
         .most = to.most, .sum = to.sum, .out = to.out};
+    sf_packed_rows packed = {0};
+    if (r->row) packed = packed_rows(a, q + group * padded), t.packed = &packed;
     memset(q, 0, (size_t)(group * padded) * sizeof *q);
     memset(to.out, 0, (size_t)(group * padded) * sizeof *q);
     for (int h = 0; h < group; h++) {
@@ -194,10 +181,8 @@ static void run_part(sf_backend *b, const sf_attention *a, const reads *r, int64
     for (int64_t j = begin; j < end; j += SF_STEP) {
         int n = (int)(end - j < SF_STEP ? end - j : SF_STEP), left = (int)(end - j - n);
         if (r->bias) t.bias = r->bias + j, t.bias_stride = r->biases > 1 ? r->most : 0;
-        const float *k[SF_STEP], *v[SF_STEP];
-        if (r->row) unpack_step(a, r, j, n, end, q + group * padded, k, v);
-        if (r->row) sf_cpu_tiles(b)->decode(&t, k, v, n, 0);
-        else sf_cpu_tiles(b)->decode(&t, r->k + j, r->v + j, n, left < SF_STEP ? left : SF_STEP);
+        if (r->row) packed.row = r->row + j;
+        sf_cpu_tiles(b)->decode(&t, r->k + j, r->v + j, n, left < SF_STEP ? left : SF_STEP);
     }
 }
 
@@ -258,7 +243,7 @@ static sf_status joined(sf_backend *b, int lanes, const sf_attention *const *a, 
     reads *list; /* [lanes, readers] */
     float *parts, *q, *bias, *room;
     int64_t *packed; /* [lanes, readers, reads] */
-    const int64_t step = e.packed ? 2 * SF_STEP * padded : 0, own = group * padded + step; /* floats of a thread's q */
+    const int64_t own = group * padded + (e.packed ? SF_PACKED_ROOM(padded) : 0); /* floats of a thread's q */
     SF_TRY(sf_cpu_room(b, e.panels, sizeof *panels, (void **)&panels));
     SF_TRY(sf_cpu_room(b, own, sizeof *q, (void **)&q));
     SF_TRY(sf_scratch_alloc(b, (size_t)(e.packed * rows * e.reads) * sizeof *packed, (void **)&packed));

@@ -3,8 +3,8 @@
 
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/tile_linear.h"
-#include "kernels/cpu/tile_attention.h"
 #include "kernels/cpu/tile_cache.h"
+#include "kernels/cpu/tile_attention.h"
 #include "kernels/cpu/tile_select.h"
 #include "kernels/cpu/tile_recurrent.h"
 #include "kernels/cpu/tile_integers.h"

@@ -530,6 +530,7 @@ enum { KEYS_AT_ONCE = 4, HEADS_SCORED = 1, HEADS_WEIGHED = 4, COLUMNS_WEIGHED = 
 #else
 enum { KEYS_AT_ONCE = 2, HEADS_SCORED = 1, HEADS_WEIGHED = 2, COLUMNS_WEIGHED = 4 };
 #endif
+_Static_assert(KEYS_AT_ONCE <= 8, "SF_PACKED_ROOM");
 
 /* x[h * ld + i] = <q[h], key[i]> for KEYS_AT_ONCE keys and `heads` heads; `whole` is a multiple of 16. soon: rows that
  * are wanted next, called line by line as work goes on: all at once they would wait for each other, and the work for
@@ -596,16 +597,23 @@ static dots_tile *const dots_tiles[2][HEADS_SCORED + 1] = {
 };
 
 /* x[h, i] = <q[h], key[i]>, any number of heads and keys. Rows of x have room for n rounded up to KEYS_AT_ONCE. soon:
- * NULL, or as many rows that are wanted next. */
+ * NULL, or as many rows that are wanted next. packed: whose keys are NULL, or NULL; `calls` for their values. */
 static void dots_then(const float *q, int heads, int dim, const float *const *key, int n, const float *const *soon,
-                      float *x, int64_t ld)
+                      const sf_packed_rows *packed, bool calls_values, float *x, int64_t ld)
 {
     int padded = (dim + LANES - 1) / LANES * LANES;
     float copy[KEYS_AT_ONCE][padded]; /* keys whose last lanes are not theirs */
     for (int i = 0; i < n; i += KEYS_AT_ONCE) {
         const float *k[KEYS_AT_ONCE];
         for (int j = 0; j < KEYS_AT_ONCE; j++) {
-            k[j] = key[i + j < n ? i + j : n - 1];
+            const int at = i + j < n ? i + j : n - 1;
+            k[j] = key[at];
+            if (!k[j]) {
+                if (calls_values && i + j < n) call_packed(packed, packed->v, packed->v_scales, packed->row[at]);
+                unpack_padded(packed, packed->k, packed->k_scales, packed->row[at], dim, packed->room + j * padded);
+                k[j] = packed->room + j * padded;
+                continue;
+            }
             if (padded == dim) continue;
             memcpy(copy[j], k[j], (size_t)dim * sizeof(float));
             memset(copy[j] + dim, 0, (size_t)(padded - dim) * sizeof(float));
@@ -620,7 +628,7 @@ static void dots_then(const float *q, int heads, int dim, const float *const *ke
 
 static void dots(const float *q, int heads, int dim, const float *const *key, int n, float *x, int64_t ld)
 {
-    dots_then(q, heads, dim, key, n, NULL, x, ld);
+    dots_then(q, heads, dim, key, n, NULL, NULL, false, x, ld);
 }
 
 /* out[h] = out[h] * factor[h] + sum over keys of p[h, key] * value[key], `vecs` vectors from column d on; both numbers
@@ -712,14 +720,14 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
     for (int i = 0; i < n; i++) {
         values[i] = value[i];
         soon[i] = key[i < ahead ? n + i : n - 1];
-        if (t->padded == t->dim) continue;
+        if (t->padded == t->dim || !value[i]) continue;
         memcpy(copy[i], value[i], (size_t)t->dim * sizeof(float));
         memset(copy[i] + t->dim, 0, (size_t)(t->padded - t->dim) * sizeof(float));
         values[i] = copy[i];
     }
     for (int h0 = 0; h0 < t->group; h0 += HEADS) {
         int heads = t->group - h0 < HEADS ? t->group - h0 : HEADS;
-        dots_then(t->q + h0 * t->padded, heads, t->dim, key, n, h0 ? NULL : value, s, SF_STEP);
+        dots_then(t->q + h0 * t->padded, heads, t->dim, key, n, h0 || t->packed ? NULL : value, t->packed, h0 == 0, s, SF_STEP);
         for (int h = 0; h < heads; h++) cap_scores(s + h * SF_STEP, n, t->cap);
         for (int h = 0; t->bias && h < heads; h++)
             for (int i = 0; i < n; i++) s[h * SF_STEP + i] += t->bias[(h0 + h) * t->bias_stride + i];
@@ -733,7 +741,14 @@ static void decode(sf_decode_tile *t, const float *const *key, const float *cons
             float sum = powers(s + h * SF_STEP, n, t->most[h0 + h]);
             t->sum[h0 + h] = t->sum[h0 + h] * factor[h] + sum;
         }
-        weigh(heads, s, factor, values, h0 ? NULL : soon, n, t->out + h0 * t->padded, t->padded);
+        for (int i = 0; t->packed && h0 == 0 && i < n; i++) {
+            if (i < ahead && !soon[i]) call_packed(t->packed, t->packed->k, t->packed->k_scales, t->packed->row[n + i]);
+            if (value[i]) continue;
+            float *own = t->packed->room + (KEYS_AT_ONCE + i) * t->padded;
+            unpack_padded(t->packed, t->packed->v, t->packed->v_scales, t->packed->row[i], t->dim, own);
+            values[i] = own;
+        }
+        weigh(heads, s, factor, values, h0 || t->packed ? NULL : soon, n, t->out + h0 * t->padded, t->padded);
     }
 }
 

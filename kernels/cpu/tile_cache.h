@@ -7,13 +7,13 @@ typedef uint8_t code16 __attribute__((vector_size(LANES)));
 typedef int8_t signed16 __attribute__((vector_size(LANES)));
 
 /* to[i] = d · each of 16 whole numbers. */
-INLINE void put_times(signed16 q, float d, float *to)
+INLINE void put_times(const int8_t *q, float d, float *to)
 {
 #if defined __AVX512F__
-    store(to, (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32((__m128i)q)) * d);
+    store(to, (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)q))) * d);
 #elif defined __AVX2__
-    store(to, (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32((__m128i)q)) * d);
-    store(to + W, (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128((__m128i)q, 8))) * d);
+    store(to, (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)q))) * d);
+    store(to + W, (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(q + W)))) * d);
 #else
     for (int i = 0; i < LANES; i++) to[i] = (float)q[i] * d;
 #endif
@@ -39,20 +39,22 @@ INLINE void put_e4m3(const uint8_t *from, float *to)
 }
 
 /* 32 numbers of int4. */
-INLINE void put_q4_0(const uint8_t *from, uint16_t scale, float *to)
+INLINE void put_q4_0(const uint8_t *from, const uint8_t *scale, float *to)
 {
-    code16 both_halves;
-    memcpy(&both_halves, from, sizeof both_halves);
-    const float d = half_at((const uint8_t *)&scale);
-    put_times((signed16)(both_halves & 15) - 8, d, to);
-    put_times((signed16)(both_halves >> 4) - 8, d, to + LANES);
+    code16 q;
+    signed16 part[2];
+    memcpy(&q, from, sizeof q);
+    const float d = half_at(scale);
+    part[0] = (signed16)(q & 15) - 8, part[1] = (signed16)(q >> 4) - 8;
+    put_times((const int8_t *)&part[0], d, to);
+    put_times((const int8_t *)&part[1], d, to + LANES);
 }
 
 static void unpack_row(sf_cache_kind kind, const void *numbers, const void *scales, int dim, float *to)
 {
     const uint8_t *from = numbers;
     const int whole = dim / LANES * LANES;
-    float scale = 1;
+    float scale;
     switch (kind) {
     case SF_CACHE_E4M3:
         for (int d = 0; d < whole; d += LANES) put_e4m3(from + d, to + d);
@@ -60,17 +62,27 @@ static void unpack_row(sf_cache_kind kind, const void *numbers, const void *scal
         break;
     case SF_CACHE_INT8:
         memcpy(&scale, scales, sizeof scale);
-        for (int d = 0; d < whole; d += LANES) {
-            signed16 q;
-            memcpy(&q, from + d, sizeof q);
-            put_times(q, scale, to + d);
-        }
+        for (int d = 0; d < whole; d += LANES) put_times((const int8_t *)from + d, scale, to + d);
         for (int d = whole; d < dim; d++) to[d] = (float)(int8_t)from[d] * scale;
         break;
     case SF_CACHE_Q4_0:
-        for (int g = 0; g < dim / 32; g++) put_q4_0(from + g * 16, ((const uint16_t *)scales)[g], to + g * 32);
+        for (int d = 0; d < dim; d += 2 * LANES) put_q4_0(from + d / 2, (const uint8_t *)scales + d / LANES, to + d);
         break;
     }
+}
+
+/* Number `row` of keys or of values [dim], and 0 behind them up to a multiple of 16. */
+INLINE void unpack_padded(const sf_packed_rows *p, const char *numbers, const char *scales, int64_t row, int dim, float *to)
+{
+    unpack_row(p->kind, numbers + (size_t)row * p->bytes, scales + (size_t)row * p->scale_bytes, dim, to);
+    for (int d = dim; d % LANES; d++) to[d] = 0;
+}
+
+/* Asks for a row that is wanted next. */
+INLINE void call_packed(const sf_packed_rows *p, const char *numbers, const char *scales, int64_t row)
+{
+    for (size_t at = 0; at < p->bytes; at += 64) __builtin_prefetch(numbers + (size_t)row * p->bytes + at, 0, 2);
+    if (p->scale_bytes) __builtin_prefetch(scales + (size_t)row * p->scale_bytes, 0, 2);
 }
 
 #endif

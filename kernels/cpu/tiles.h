@@ -72,6 +72,17 @@ typedef struct sf_query_tile {
     float *most, *sum, *out; /* [rows], [rows, 16], [rows, padded]: running maximum, sum, weighted values */
 } sf_query_tile;
 
+/* Keys and values of a packed prompt (kernels/cache.h), which a tile turns to floats as it comes to them, a few in the nearest cache. */
+typedef struct sf_packed_rows {
+    sf_cache_kind kind;
+    size_t bytes, scale_bytes; /* of a row's numbers; of its scales */
+    const char *k, *v, *k_scales, *v_scales; /* row 0's */
+    const int64_t *row;        /* of the keys at hand, and behind them of those that come next */
+    float *room;               /* [SF_PACKED_ROOM(padded)], 64-byte aligned */
+} sf_packed_rows;
+
+#define SF_PACKED_ROOM(padded) ((8 + SF_STEP) * (padded))
+
 /* The same for the query heads of one group at one position. */
 typedef struct sf_decode_tile {
     int group, dim, padded;
@@ -80,6 +91,7 @@ typedef struct sf_decode_tile {
     int64_t bias_stride;
     float cap;               /* of scores, as above, before the bias */
     float *most, *sum, *out; /* [group], [group], [group, padded] */
+    const sf_packed_rows *packed; /* that keys and values which are NULL are of; NULL: none is */
 } sf_decode_tile;
 
 /* y[r, o] (+)= <x[r], w[o]> (+ bias[o]); x [rows, in], rows of w row_bytes apart, rows of y ldy apart. */

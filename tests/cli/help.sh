@@ -44,7 +44,7 @@ for method in $("$FRONTIER" list methods | grep -o '^[a-z0-9_]*'); do # also of 
     "$FRONTIER" cost --model qwen2.5-7b --length 1024 --sparsity 0.9 --method "$method" >"$T/out" 2>&1 || fail "cost --method $method: $(cat "$T/out")"
 done
 if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown model"; fi
-"$FRONTIER" bench --tokens 256 --repeat 1 --csv | grep -qE '^decode,quest(,[-0-9.e+]+){19}$' || fail "bench --csv"
+"$FRONTIER" bench --tokens 256 --repeat 1 --csv | grep -qE '^decode,quest(,[-0-9.e+]+){19},exact,[0-9.e+]+$' || fail "bench --csv"
 "$FRONTIER" bench estimate --tokens 128,192,256 --method quest --repeat 1 --csv | grep -qE '^growth,decode,quest,' || fail "bench estimate"
 "$FRONTIER" bench --tokens 96 --method nsa --method dsa --method dms --repeat 1 --csv >"$T/out" 2>&1 || fail "bench of trained methods: $(cat "$T/out")"
 [ "$(grep -cE '^(prefill|decode),(nsa|dsa),' "$T/out")" = 4 ] && grep -q '^frontier: dms, decode: not timed, as it maps no target sparsity' "$T/out" ||
