@@ -10,6 +10,7 @@
 #include "tests/twins/choosing.h"
 #include "tests/twins/lanes.h"
 #include "tests/twins/layers.h"
+#include "tests/twins/packed.h"
 
 static twin both;
 static sf_backend one; /* the filling with one thread; not open: it has but one way to work */
@@ -46,6 +47,7 @@ static void linear_of(twin *t, uint64_t seed, int phase) { linear_case(t, seed, 
 static void weights_of(twin *t, uint64_t seed, int phase) { (void)seed, weight_types_case(t, (sf_phase)phase); }
 static void cache_of(twin *t, uint64_t seed, int size) { (void)size, cache_case(t, seed); }
 static void round_of(twin *t, uint64_t seed, int size) { (void)size, round_case(t, seed); }
+static void pack_of(twin *t, uint64_t seed, int size) { (void)size, pack_case(t, seed); }
 static void select_of(twin *t, uint64_t seed, int size) { (void)size, select_case(t, seed); }
 static void long_pages_of(twin *t, uint64_t seed, int size) { (void)size, long_pages_case(t, seed); }
 static void long_probe_of(twin *t, uint64_t seed, int size) { (void)size, long_probe_case(t, seed); }
@@ -70,6 +72,8 @@ static const struct suite {
     {"weight_types_decode", weights_of, 1, 1, .seed = 0, .size = SF_DECODE},
     {"cache", cache_of, 40, 15, .seed = 4000},
     {"round", round_of, 60, 30, .seed = 4500},
+    {"pack", pack_of, 60, 40, .seed = 4600},
+    {"packed", packed_case, 100, 40, .seed = 4700, .size = 300, .every = 8, .larger = 1500},
     {"selection", select_of, 80, 15, .seed = 5000},
     {"prefill", prefill_case, 120, 25, .seed = 6000, .size = 150, .every = 5, .larger = 400},
     {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},
@@ -172,6 +176,7 @@ static void refusals(void **state)
     assert_non_null(strstr(sf_error(), later ? "GiB are free" : "1125899906842624 bytes"));
     free(count), free(repeated);
     end_case(t, "refusals");
+    packed_refused(t);
 }
 
 /* Lists, bands, gates and parts that break a rule, in memory: the filling says which, by method, at once or when it is waited for; then
