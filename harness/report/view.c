@@ -156,13 +156,14 @@ static bool is_sparse(const sf_cell_info *c, int phase)
     return !is_dense(c, phase) || (phase == SF_DECODE && is_dense(c, SF_PREFILL) && !sf_cell_exact(c));
 }
 
-/* ", fp8 cache", or nothing: the format's name without what the data say of every one of them. */
+/* ", fp8 cache" of a simulated one, ", packed fp8 cache", or nothing. */
 static void cache_label(const sf_cell_info *c, char text[64])
 {
     static const char simulated[] = "simulated_";
     const char *name = sf_cell_cache(c);
-    if (strncmp(name, simulated, strlen(simulated)) == 0) name += strlen(simulated);
-    snprintf(text, 64, sf_cell_exact(c) ? "" : ", %.40s cache", name);
+    const bool packed = strncmp(name, simulated, strlen(simulated)) != 0;
+    if (!packed) name += strlen(simulated);
+    snprintf(text, 64, sf_cell_exact(c) ? "" : packed ? ", packed %.40s cache" : ", %.40s cache", name);
 }
 
 static void describe_arm(void *versions, const sf_cell_info *c, char name[512], double *a, double *b)

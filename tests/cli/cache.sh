@@ -1,6 +1,7 @@
 #!/bin/bash
 # cache: [exact, FORMAT …] is an axis of a sweep: cells with keys of their own, dense under each; said by plan, run, show, export, status and
-# the report's labels. exact is what it is without. Divergence is from dense with an exact cache, bytes are the format's.
+# the report's labels. exact is what it is without. Divergence is from dense with an exact cache, bytes are the format's. What is packed gives what is
+# simulated, under names of its own.
 . "$(dirname "$0")/common.bash"
 tiny
 sed -i 's/^samples:.*/samples: 2/; s/^sparsity:.*/sparsity: [0.5]/; s/^methods:.*/methods: {prefill: [vertical_slash], decode: [quest, snapkv]}/' "$T/tiny.yaml"
@@ -50,7 +51,34 @@ leaving "$FRONTIER" run "$T/tiny.yaml" -s "plugins=[${FRONTIER%/*}/tests/plugin/
 [ "$status" = 3 ] || fail "cells that crash: $status: $(cat "$T/log")"
 [ "$(grep -c '^frontier: a cell failed .* sample 0: method .crashes.' "$T/log")" = 2 ] && [ "$(grep -c '^frontier: a cell failed .* sample 0: under cache simulated_fp8: method .crashes.' "$T/log")" = 2 ] ||
     fail "what failed does not say its cache: $(cat "$T/log")"
-refused "expected .*simulated_int8.*found 'int8'" "$FRONTIER" run "$T/tiny.yaml" -s cache=int8 -o "$T/none.h5"
+# Packed: the same predictions and bytes, as other cells.
+packed='cache=[simulated_int8, int8]'
+"$FRONTIER" plan "$T/tiny.yaml" -s "$packed" -s recall=0 >"$T/out" || fail "plan of a packed cache"
+grep -q '^cache int8: keys and values of prompts are stored at 8 bits a number and its scales, and read so by each step of decode' "$T/out" || fail "plan says: $(cat "$T/out")"
+"$FRONTIER" run "$T/tiny.yaml" -s "$packed" -s recall=0 -o "$T/packed.h5" >"$T/out" 2>"$T/log" || fail "packed: $(cat "$T/log")"
+grep -q 'quest, packed int8 cache' "$T/out" || fail "run says: $(cat "$T/out")"
+"$FRONTIER" export "$T/packed.h5" --jsonl >"$T/rows"
+python3 - "$T/rows" <<'EOF' || fail "rows of a packed cache"
+import json, sys
+rows = {}
+for line in open(sys.argv[1]):
+    r = json.loads(line)
+    rows[r["cache"], r["task_label"], r["prefill_label"], r["decode_label"], r["sample"]] = r
+assert len(rows) == 36, len(rows) # 4 of them exact and dense, which divergence is from
+assert len({r["cell"] for r in rows.values()}) == 18
+same = [k for k in next(iter(rows.values())) if k in ("prediction", "score", "output_tokens") or k.endswith(("_kl", "_nll", "_bytes", "_flops", "_density"))]
+assert len(same) > 10, same
+for (cache, *rest), r in rows.items():
+    if cache == "exact": continue
+    other = rows["simulated_int8", *rest]
+    for k in same: assert r[k] == other[k], (cache, rest, k, r[k], other[k])
+EOF
+"$FRONTIER" report "$T/packed.h5" --out "$T/two" >"$T/out" 2>&1 || fail "report of a packed cache: $(cat "$T/out")"
+grep -rq 'dense, packed int8 cache' "$T/two" && grep -rq 'dense, int8 cache' "$T/two" || fail "the report does not tell a packed cache from a simulated one"
+refused "recall of method 'quest' reads all keys while it decodes, which cache int8 keeps packed: use simulated_int8, or recall 0" "$FRONTIER" run "$T/tiny.yaml" -s cache=int8 -o "$T/none.h5"
+refused "method 'h2o' reads keys while it decodes, which a packed cache keeps from it: use cache simulated_fp8" "$FRONTIER" run "$T/tiny.yaml" -s cache=fp8 -s 'methods={decode: [h2o]}' -s recall=0 -o "$T/none.h5"
+refused "cache int8 is not for models whose heads are split" "$FRONTIER" run "$T/tiny.yaml" -s cache=int8 -s recall=0 -s 'parallel={tensor: 2}' -o "$T/none.h5"
+refused "expected .*simulated_int8.*found 'int5'" "$FRONTIER" run "$T/tiny.yaml" -s cache=int5 -o "$T/none.h5"
 refused "cache exact stands twice" "$FRONTIER" run "$T/tiny.yaml" -s 'cache=[exact, exact]' -o "$T/none.h5"
 refused "cache simulated_int4 has a scale for each 32 channels, which do not divide the heads of model" "$FRONTIER" run "$T/tiny.yaml" -s cache=simulated_int4 -o "$T/none.h5"
 refused "cache simulated_fp8 is not for models whose heads are split" "$FRONTIER" run "$T/tiny.yaml" -s cache=simulated_fp8 -s 'parallel={tensor: 2}' -o "$T/none.h5"

@@ -127,8 +127,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     sf_curves_end(plot, &c);
     fprintf(plot->caption, "KL divergence of predictions along the answer from those of dense attention over an exact cache, against the bytes of "
                            "the cache that a decode step reads to attend and to choose, as a share of what that reads; means over models, lengths, tasks and "
-                           "samples. A line a format that keys and values are rounded to, whose bytes are counted with its scales; simulated, the cache "
-                           "held floats. The exact cache counts as the device has it, fp32 on processors and bf16 on cuda. The rightmost point of a rounded format is dense.");
+                           "samples. A line a format that keys and values are rounded to, whose bytes are counted with its scales; where it is simulated, the "
+                           "cache held floats. The exact cache counts as the device has it, fp32 on processors and bf16 on cuda. The rightmost point of a rounded format is dense.");
     if (left) fprintf(plot->caption, " %d of %d methods; those left out are in the tables.", panels, panels + left);
     return SF_OK;
 }
