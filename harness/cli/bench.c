@@ -143,7 +143,7 @@ int sf_cmd_bench(int argc, char **argv)
         "Examples:\n  frontier bench attention --tokens 4096,16384 --sparsity 0.9 --threads 1\n"
         "  frontier bench attention --tokens 1024,32768 --method block_sparse\n"
         "  frontier bench attention --tokens 4096,16384 --entmax 1.5 --method moba\n"
-        "  frontier bench decode --tokens 32768 --heads 32/8 --cache int8 --cache int4 --method quest\n"
+        "  frontier bench decode --tokens 32768 --cache int8 --method quest\n"
         "  frontier bench sweep --model models/smollm2-135m",
         NULL, NULL, NULL};
     sf_bench_args a = {.device = "cpu", .threads = {1, {0}}, .heads = {1, {7}}, .kv_heads = {1, {1}}, .head_dim = {1, {128}},

@@ -50,6 +50,13 @@ if "$FRONTIER" cost --model no-such 2>/dev/null; then fail "cost of an unknown m
 [ "$(grep -cE '^(prefill|decode),(nsa|dsa),' "$T/out")" = 4 ] && grep -q '^frontier: dms, decode: not timed, as it maps no target sparsity' "$T/out" ||
     fail "bench of trained methods: $(cat "$T/out")"
 refused "unknown method 'quets'" "$FRONTIER" bench --method quets
+# A packed cache stands behind the exact one, with the bytes of its format: (128 + 4) of 512 a row.
+"$FRONTIER" bench decode -n 256 -k int8 -m quest -m h2o -r 1 --csv >"$T/out" 2>"$T/log" || fail "bench --cache: $(cat "$T/log")"
+awk -F, '$2 == "dense" || $2 == "quest" { bytes[$2, $22] = $23 }
+     END { exit !(bytes["dense", "exact"] > 0 && bytes["quest", "int8"] > 0 && int(bytes["dense", "int8"] / bytes["dense", "exact"] * 512 + 0.5) == 132) }' "$T/out" ||
+    fail "bench --cache: $(cat "$T/out")"
+grep -q "h2o: not timed with cache int8, whose keys it reads while it decodes" "$T/log" || fail "bench --cache says: $(cat "$T/log")"
+refused "expected fp8, int8 or int4, found 'simulated_int8'" "$FRONTIER" bench decode --cache simulated_int8
 "$FRONTIER" bench linear --rows 1,5 --shape 64x48 --dtype Q4_1 --repeat 1 --csv | grep -qE '^Q4_1(,[-0-9.e+]+){13}$' || fail "bench linear"
 # A row's % peak is of what multiplies its type: of bytes for quantised weights in whole numbers, else of fp32. The ceiling that it comes from is
 # nearer to that one, where the two are apart.
