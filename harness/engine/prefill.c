@@ -402,7 +402,7 @@ static sf_status attend_layer(sf_batch *batch, sf_prompt *prompt, int layer)
     all->n = 0;
     all->format = prompt->cache; /* the room where keys are staged is every prompt's */
     if (own) SF_TRY(b->ops->store_kv(b, 1, &all, tokens, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer), k, v));
-    if (packs) SF_TRY(pack_keys(batch, prompt, layer, all)); /* of what round_kv() starts from: rounding twice is another number */
+    if (packs) SF_TRY(pack_keys(batch, prompt, layer, all)); /* of what round_kv() starts from: of bf16, rounding twice is another number */
     if (own && prompt->cache) SF_TRY(b->ops->round_kv(b, 1, &all, tokens, sf_kv_heads_of(c, layer), sf_head_dim_of(c, layer)));
     all->n = tokens;
 
