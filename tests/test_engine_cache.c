@@ -201,6 +201,41 @@ static void packed_is_simulated(void **state)
         }
 }
 
+/* Questions that come late, in turns and of what is shared: each step reads the prompt as the first one left it. */
+static void packed_questions(void **state)
+{
+    enum { N = 75, MOST = OUTPUT / 3, QUESTIONS = 3 };
+    static const int asked[QUESTIONS] = {5, 3, 8};
+    const sf_generation how = {.max_output = MOST, .seed = 1};
+    int32_t token[N + 16];
+    needs_device(*state);
+    fill_prompt(token, N + 16, 6);
+    for (int shared = 0; shared < 2; shared++)
+        for (int f = 0; f < PACKED; f++) {
+            static result r[2][LANES];
+            sf_answer answer[2][LANES][QUESTIONS];
+            world w;
+            open_wide(&w, *state, 2, GEMMA);
+            for (int packed = 0; packed < 2; packed++) {
+                sf_lane lane[LANES];
+                set_arms(LANES, COMPANY, r[packed]);
+                for (int i = 0; i < LANES; i++)
+                    lane[i] = r[packed][i].lane, lane[i].answer = answer[packed][i], lane[i].cache = &sf_cache_formats[f + packed * PACKED];
+                const sf_job job = {.token = token, .tokens = N, .lanes = LANES, .lane = lane, .question = token + N, .questions = asked[0],
+                                    .later = token + N + asked[0], .later_tokens = asked + 1, .turns = QUESTIONS - 1, .shared = shared};
+                if (sf_engine_run(w.engine, 1, &job, &how) != SF_OK) fail_msg("%s", sf_error());
+                for (int i = 0; i < LANES; i++) r[packed][i].lane = lane[i];
+            }
+            for (int i = 0; i < LANES; i++) {
+                char what[64];
+                snprintf(what, sizeof what, "%s, shared %d, lane %d", sf_cache_formats[PACKED + f].name, shared, i);
+                assert_same(&r[1][i], &r[0][i], what);
+                for (int q = 0; q < QUESTIONS; q++) assert_int_equal(answer[0][i][q].end, answer[1][i][q].end);
+            }
+            close_world(&w);
+        }
+}
+
 /* Every method that says that it goes with a packed cache does; the others are refused by name. */
 static void methods_and_packed(void **state)
 {
@@ -345,6 +380,8 @@ int main(void)
         {.name = "packed_is_simulated, cpu", .test_func = packed_is_simulated, .initial_state = "cpu"},
         {.name = "packed_is_simulated, cpu-bf16", .test_func = packed_is_simulated, .initial_state = "cpu-bf16"},
         {.name = "packed_is_simulated, cuda", .test_func = packed_is_simulated, .initial_state = "cuda"},
+        {.name = "packed_questions, cpu", .test_func = packed_questions, .initial_state = "cpu"},
+        {.name = "packed_questions, cuda", .test_func = packed_questions, .initial_state = "cuda"},
         {.name = "methods_and_packed, cpu", .test_func = methods_and_packed, .initial_state = "cpu"},
         {.name = "methods_and_packed, cuda", .test_func = methods_and_packed, .initial_state = "cuda"},
         cmocka_unit_test(packed_memory),
