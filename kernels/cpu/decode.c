@@ -6,7 +6,8 @@
  * keys in cache; then the parts of a row are merged in order. The cut depends on the row alone.
  *
  * Test: build/tests/test_backends. Measured as in tile_attention.h: 32k keys, 32 query and 8 kv heads of 128,
- * one thread: 10 to 11 GB/s where plain reading had 13 to 14; 2k keys out of cache 17 to 22 GB/s. */
+ * one thread: 10 to 11 GB/s where plain reading had 13 to 14; 2k keys out of cache 17 to 22 GB/s. A packed prompt is bound by
+ * arithmetic: on a Zen 2 (AVX2), where fp32 takes 33.7 ms of 32k keys, int8 takes 20.9, of which turning bytes to floats is a third. */
 #include "kernels/count.h"
 #include "kernels/cpu/cpu.h"
 
