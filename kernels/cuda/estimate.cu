@@ -6,6 +6,7 @@
  * stored.
  *
  * Test: make test-cuda. */
+#include "kernels/cuda/packed.cuh"
 #include "kernels/cuda/select.cuh"
 
 enum { THREADS = 256, TILE = 64, STEP = 64, PITCH = STEP + 8 };
@@ -344,7 +345,8 @@ sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block
 
 /* ---- pages ---- */
 
-__global__ void page_bounds(sf_kv kv, int64_t n, int N, int D, int page, int first_page, int touched, int64_t pages,
+/* packed: the prompt's keys, where they are. */
+__global__ void page_bounds(sf_kv kv, sf_cuda_packed packed, int64_t n, int N, int D, int page, int first_page, int touched, int64_t pages,
                             float *low, float *high)
 {
     sf_begin();
@@ -353,10 +355,17 @@ __global__ void page_bounds(sf_kv kv, int64_t n, int N, int D, int page, int fir
         int d = (int)(i % D), p = first_page + (int)(i / D % touched), g = (int)(i / D / touched);
         float least = NAN, most = NAN;
         for (int j = p * page; j < (p + 1) * page && j < N; j++) {
-            const bf16 *k = sf_cuda_kv_row(kv, g, j, D, false);
-            if (!k) continue;
-            least = fminf(least, __bfloat162float(k[d])); /* of NaN and x, x */
-            most = fmaxf(most, __bfloat162float(k[d]));
+            float x;
+            if (packed.held != SF_HELD_FLOATS && j < kv.prompt.n) {
+                if (kv.prompt.count && j >= kv.prompt.count[g]) continue;
+                x = sf_cuda_packed_number(packed, g * kv.prompt.capacity + j, d);
+            } else {
+                const bf16 *k = sf_cuda_kv_row(kv, g, j, D, false);
+                if (!k) continue;
+                x = __bfloat162float(k[d]);
+            }
+            least = fminf(least, x); /* of NaN and x, x */
+            most = fmaxf(most, x);
         }
         low[(g * pages + p) * D + d] = least;
         high[(g * pages + p) * D + d] = most;
@@ -369,8 +378,9 @@ sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, in
     int first_page = first / page, touched = ceil_div(a->keys, page) - first_page;
     int64_t n = (int64_t)a->kv_heads * (touched > 0 ? touched : 0) * a->head_dim;
     if (n)
-        SF_TRY(sf_cuda_follow(b, page_bounds, grid_for(n), THREADS, 0, a->kv, n, a->keys, a->head_dim, page, first_page,
-                              touched, pages, low, high));
+        SF_TRY(sf_cuda_follow(b, page_bounds, grid_for(n), THREADS, 0, a->kv,
+                              sf_cuda_packed_of(&a->kv.prompt, a->kv.prompt.k, a->kv_heads, a->head_dim), n, a->keys, a->head_dim, page,
+                              first_page, touched, pages, low, high));
     sf_meter_page_bounds(b, a, page, first);
     return SF_OK;
 }

@@ -3,6 +3,7 @@
  * All are bound by memory. Rows are independent and each row's sums have one order, so results do not depend on how
  * many rows travel together. Test: make test-cuda. */
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/packed.cuh"
 
 #include <stdlib.h>
 
@@ -457,10 +458,58 @@ sf_status sf_cuda_round_kv(sf_backend *b, int lanes, sf_kv_part *const *part, in
     return SF_OK;
 }
 
+/* A warp a row of a kv head, blocks (rows, 1, keys or values); thread t has the numbers t, t + 32 … of each group. What is packed is what
+ * round_kv() rounds, by the same numbers. */
+__global__ void pack_kv(const bf16 *k, const bf16 *v, int64_t capacity, int first_row, const __grid_constant__ sf_cuda_packed_pair pair,
+                        int64_t to_capacity, int64_t rows, int kv_heads, int head_dim)
+{
+    sf_begin();
+    const sf_cuda_packed &to = pair.of[blockIdx.z];
+    const int thread = threadIdx.x % 32, group = to.held == SF_HELD_Q4_0 ? 32 : head_dim;
+    const int64_t i = blockIdx.x * (int64_t)(blockDim.x / 32) + threadIdx.x / 32;
+    if (i >= rows * kv_heads) return; /* a whole warp */
+    const int64_t g = i % kv_heads, at_row = first_row + i / kv_heads, row = g * to_capacity + at_row;
+    const bf16 *x = (blockIdx.z ? v : k) + (g * capacity + at_row) * head_dim;
+    unsigned char *number = to.numbers + row * to.row_bytes;
+    for (int first = 0; first < head_dim; first += group) {
+        float most = 0;
+        int at = INT32_MAX;
+        bool nan = false;
+        for (int d = thread; to.held != SF_HELD_E4M3 && d < group; d += 32) {
+            const float own = __bfloat162float(x[first + d]);
+            nan |= isnan(own);
+            if (fabsf(own) > fabsf(most)) most = own, at = d;
+        }
+        for (int step = 16; step; step >>= 1) {
+            const float other = __shfl_xor_sync(~0u, most, step);
+            const int there = __shfl_xor_sync(~0u, at, step);
+            if (fabsf(other) > fabsf(most) || (fabsf(other) == fabsf(most) && there < at)) most = other, at = there;
+        }
+        nan = __any_sync(~0u, nan);
+        if (to.held == SF_HELD_E4M3) {
+            for (int d = thread; d < group; d += 32) number[d] = sf_cache_e4m3_code(sf_cache_e4m3(__bfloat162float(x[d])));
+        } else if (to.held == SF_HELD_INT8) {
+            const float scale = sf_cache_int8_scale(fabsf(most));
+            for (int d = thread; d < group; d += 32) {
+                const float q = sf_cache_int8_code(__bfloat162float(x[d]), scale);
+                ((int8_t *)number)[d] = (int8_t)(isnan(q) ? 0 : (int)q);
+            }
+            if (thread == 0) ((float *)to.scales)[row] = nan ? NAN : scale;
+        } else {
+            const float scale = sf_cache_q4_0_scale(most), q = sf_cache_q4_0_code(__bfloat162float(x[first + thread]), scale);
+            const unsigned code = isnan(q) ? 8 : (unsigned)q, high = __shfl_down_sync(~0u, code, 16);
+            if (thread < 16) number[first / 2 + thread] = (unsigned char)(code | high << 4);
+            if (thread == 0) ((uint16_t *)(to.scales + row * to.scale_bytes))[first / 32] = sf_cache_half_code(nan ? NAN : sf_cache_half(scale));
+        }
+    }
+}
+
 sf_status sf_cuda_pack_kv(sf_backend *b, const sf_kv_part *from, const sf_kv_part *to, int64_t rows, int kv_heads, int head_dim)
 {
-    (void)b, (void)from, (void)rows, (void)kv_heads, (void)head_dim;
-    return sf_fail(SF_UNSUPPORTED, "cache %s is not packed on cuda: use simulated_%s", to->format->name, to->format->name);
+    const unsigned blocks = (unsigned)ceil_div<int64_t>(rows * kv_heads, THREADS / 32);
+    if (rows <= 0) return SF_OK;
+    return sf_cuda_follow(b, pack_kv, dim3(blocks, 1, to->v != to->k ? 2 : 1), THREADS, 0, (const bf16 *)from->k, (const bf16 *)from->v,
+                          from->capacity, from->n, sf_cuda_packed_pair_of(to, kv_heads, head_dim), to->capacity, rows, kv_heads, head_dim);
 }
 
 __global__ void gather_kv(const bf16 *k, const bf16 *v, int64_t capacity, sf_lists keep, int head_dim, bf16 *to_k,
@@ -477,14 +526,50 @@ __global__ void gather_kv(const bf16 *k, const bf16 *v, int64_t capacity, sf_lis
     }
 }
 
+/* Rows of so many bytes each, a multiple of the access's. */
+template <typename T>
+__device__ static inline void gather_bytes(const unsigned char *from, int64_t capacity, const sf_lists &keep, int bytes, unsigned char *to, int64_t to_capacity)
+{
+    const int g = blockIdx.y, each = bytes / (int)sizeof(T);
+    const int32_t *index = keep.index + g * keep.stride;
+    FOR_ALL(i, keep.count[g] * (int64_t)each)
+    {
+        const int64_t row = i / each, at = i % each;
+        ((T *)to)[(g * to_capacity + row) * each + at] = ((const T *)from)[(g * capacity + index[row]) * each + at];
+    }
+}
+
+/* Blocks (rows, kv heads, keys or values). */
+__global__ void gather_packed(const __grid_constant__ sf_cuda_packed_pair all, int64_t capacity, sf_lists keep,
+                              const __grid_constant__ sf_cuda_packed_pair kept, int64_t to_capacity, int32_t *count)
+{
+    const sf_cuda_packed &from = all.of[blockIdx.z], &to = kept.of[blockIdx.z];
+    if (blockIdx.x == 0 && threadIdx.x == 0 && blockIdx.z == 0) count[blockIdx.y] = keep.count[blockIdx.y];
+    if (from.row_bytes % 16 == 0)
+        gather_bytes<uint4>(from.numbers, capacity, keep, from.row_bytes, to.numbers, to_capacity);
+    else
+        gather_bytes<unsigned char>(from.numbers, capacity, keep, from.row_bytes, to.numbers, to_capacity);
+    if (from.scale_bytes) gather_bytes<uint16_t>(from.scales, capacity, keep, from.scale_bytes, to.scales, to_capacity);
+}
+
 sf_status sf_cuda_gather_kv(sf_backend *b, const sf_kv_part *from, const sf_lists *keep, int head_dim, sf_kv_part *to)
 {
     sf_cuda *c = sf_cuda_of(b);
     int heads = (int)keep->rows;
-    gather_kv<<<dim3(grid_for(keep->stride * head_dim), heads), THREADS, 0, c->stream>>>(
-        (const bf16 *)from->k, (const bf16 *)from->v, from->capacity, *keep, head_dim, (bf16 *)to->k, (bf16 *)to->v,
-        to->capacity, (int32_t *)to->count);
-    LAUNCH_TRY(gather_kv);
+    if (from->packed != to->packed || (from->packed && from->format->kind != to->format->kind))
+        return sf_fail(SF_INTERNAL, "gather_kv: rows go from one format to another");
+    if (from->packed) {
+        const int64_t bytes = keep->stride * (int64_t)sf_cache_row_bytes(from->format, head_dim);
+        gather_packed<<<dim3(grid_for(bytes), heads, to->v != to->k ? 2 : 1), THREADS, 0, c->stream>>>(
+            sf_cuda_packed_pair_of(from, heads, head_dim), from->capacity, *keep, sf_cuda_packed_pair_of(to, heads, head_dim), to->capacity,
+            (int32_t *)to->count);
+        LAUNCH_TRY(gather_packed);
+    } else {
+        gather_kv<<<dim3(grid_for(keep->stride * head_dim), heads), THREADS, 0, c->stream>>>(
+            (const bf16 *)from->k, (const bf16 *)from->v, from->capacity, *keep, head_dim, (bf16 *)to->k, (bf16 *)to->v,
+            to->capacity, (int32_t *)to->count);
+        LAUNCH_TRY(gather_kv);
+    }
     int32_t *count = (int32_t *)malloc(heads * sizeof *count);
     if (!count) return sf_fail(SF_NO_MEMORY, "gather_kv: no host memory for %d counts", heads);
     cudaError_t error = cudaMemcpyAsync(count, keep->count, heads * sizeof *count, cudaMemcpyDeviceToHost, c->stream);
