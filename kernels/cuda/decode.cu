@@ -39,6 +39,7 @@
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/packed.cuh"
 
 #include <string.h>
 
@@ -46,7 +47,8 @@ enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 64, PART_LEAST = 512, HE
 
 struct lane {
     const bf16 *q;           /* [H, D] */
-    const bf16 *k[2], *v[2]; /* prompt, tail */
+    const bf16 *k[2], *v[2]; /* prompt, tail; a packed prompt's are bytes … */
+    const unsigned char *scales[2]; /* … and scales of keys, of values */
     int64_t capacity[2];
     int n[2];
     const int32_t *count[2];       /* [G] or NULL */
@@ -98,22 +100,57 @@ __device__ static inline bool find(const lane &l, const int32_t *pages, int from
     return true;
 }
 
-template <int DIM> struct ring {
-    static const int STAGES = DIM > 128 ? 2 : 3;
+/* A warp's keys on their way. Of a packed prompt they are so in here too, and become floats as they are read; what lies in the tail
+ * leaves its room empty. */
+template <int DIM, sf_cuda_held HELD> struct ring {
+    static const int STAGES = HELD == SF_HELD_Q4_0 ? 4 : 3, PIECES = DIM / (HELD == SF_HELD_Q4_0 ? 32 : 16), /* of 16 bytes, a row */
+                     SCALES = HELD == SF_HELD_Q4_0 ? DIM / 16 : 4, BLOCKS = DIM <= 64 ? 4 : DIM <= 128 ? 3 : 2; /* bytes a row; of a multiprocessor */
+    uint4 k[STAGES][STEP * PIECES], v[STAGES][STEP * PIECES];
+    uint4 scale[STAGES][HELD == SF_HELD_E4M3 ? 1 : 2 * STEP * SCALES / 16]; /* of the keys, then of the values */
+};
+template <int DIM> struct ring<DIM, SF_HELD_FLOATS> {
+    static const int STAGES = DIM > 128 ? 2 : 3, BLOCKS = 1;
     bf16 k[STAGES][STEP][DIM], v[STAGES][STEP][DIM];
 };
 
 __device__ static inline int swizzle(int row, int chunk) { return chunk ^ (row / 2 % 4 * 2) ^ (row % 2 * 4); }
 
-template <int DIM>
-__global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant__ batch b, int H, int G, int D,
+/* Where a 16-byte piece of a packed row lies. Sixteen threads read 8 bytes each at once, of 4 rows: neighbours among keys, every other
+ * one among values; of a row 32 bytes, of int4 the same 16 twice. Four rows meet in no bank. */
+template <int PIECES, int WIDE, bool VALUES> __device__ static inline int place(int row, int piece)
+{
+    const int ROWS = PIECES < 8 ? 8 / PIECES : 1, APART = VALUES && ROWS < 2 ? 2 : ROWS, KINDS = (VALUES ? 8 : 4) / APART; /* rows in 128 bytes */
+    return (row * PIECES + piece) ^ (row / APART % KINDS * WIDE);
+}
+
+template <int BYTES> __device__ static inline void copy_few(void *shared, const void *global, bool valid)
+{
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;\n" ::"r"(at), "l"(global), "n"(BYTES), "r"(valid ? BYTES : 0));
+}
+
+/* Piece `piece` of a row of so many bytes, zeros past its end or where the row is absent. */
+__device__ static inline void copy_piece(void *shared, const unsigned char *row, int piece, int bytes, bool valid)
+{
+    if (bytes % 16 == 0) {
+        const bool inside = valid && piece * 16 < bytes;
+        copy_async(shared, inside ? row + piece * 16 : row, inside);
+    } else {
+#pragma unroll 1
+        for (int i = 0; i < 16; i++) ((unsigned char *)shared)[i] = valid && piece * 16 + i < bytes ? row[piece * 16 + i] : 0;
+    }
+}
+
+template <int DIM, sf_cuda_held HELD>
+__global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_part(const __grid_constant__ batch b, int H, int G, int D,
                                                           int max_parts, int first_head, partial *weight, float *out)
 {
-    const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = ring<DIM>::STAGES, ROW = DIM / 8;
+    typedef ring<DIM, HELD> warp_ring;
+    const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = warp_ring::STAGES;
     sf_begin();
     extern __shared__ __align__(128) unsigned char shared[];
-    ring<DIM> &own = ((ring<DIM> *)shared)[threadIdx.x / 32];
-    int32_t *page_list = (int32_t *)((ring<DIM> *)shared + WARPS);
+    warp_ring &own = ((warp_ring *)shared)[threadIdx.x / 32];
+    int32_t *page_list = (int32_t *)((warp_ring *)shared + WARPS);
     const lane &l = b.lane[blockIdx.x]; /* fastest: lanes of one prompt read the same keys at the same time */
     int reader = blockIdx.z, group = H / l.readers, part = blockIdx.y, list = list_of(l, reader), g = reader * group / (H / G);
     if (reader >= l.readers || first_head >= group) return;
@@ -141,8 +178,10 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         }
     }
 
-    /* Queues step i of this warp; returns which of its 16 slots hold keys. Lane i then has the bias of slot i in `ahead`. */
+    /* Queues step i of this warp; returns which of its 16 slots hold keys. Lane i then has the bias of slot i in `ahead`. Of a packed prompt,
+     * `late` then says which of them are in the tail: those are read where they lie, when their step comes. */
     float ahead = 0, pending[STAGES] = {}; /* biases of steps queued */
+    unsigned late = 0;
     auto fetch = [&](int step) {
         int old;
         int64_t row;
@@ -150,37 +189,83 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         bool seen = find(l, pages, from, g, i + at % STEP, end, &old, &row);
         unsigned known = __ballot_sync(~0u, seen) & 0xffff;
         if (l.bias) ahead = seen ? l.bias[list * l.stride + (i + at % STEP) / l.page] * (float)M_LOG2E : 0;
-        const bf16 *k = l.k[old] + row * D, *v = l.v[old] + row * D;
         int stage = step % STAGES;
+        if constexpr (HELD == SF_HELD_FLOATS) {
+            const int ROW = DIM / 8;
+            const bf16 *k = l.k[old] + row * D, *v = l.v[old] + row * D;
 #pragma unroll
-        for (int j = 0; j < STEP * ROW / 32; j++) {
-            int n = (j * 32 + at) / ROW, chunk = (j * 32 + at) % ROW;
-            const bf16 *from_k = (const bf16 *)__shfl_sync(~0u, (unsigned long long)k, n);
-            const bf16 *from_v = (const bf16 *)__shfl_sync(~0u, (unsigned long long)v, n);
-            copy_chunk(&own.k[stage][n][swizzle(n, chunk) * 8], from_k, chunk, D, known >> n & 1);
-            copy_chunk(&own.v[stage][n][swizzle(n, chunk) * 8], from_v, chunk, D, known >> n & 1);
+            for (int j = 0; j < STEP * ROW / 32; j++) {
+                int n = (j * 32 + at) / ROW, chunk = (j * 32 + at) % ROW;
+                const bf16 *from_k = (const bf16 *)__shfl_sync(~0u, (unsigned long long)k, n);
+                const bf16 *from_v = (const bf16 *)__shfl_sync(~0u, (unsigned long long)v, n);
+                copy_chunk(&own.k[stage][n][swizzle(n, chunk) * 8], from_k, chunk, D, known >> n & 1);
+                copy_chunk(&own.v[stage][n][swizzle(n, chunk) * 8], from_v, chunk, D, known >> n & 1);
+            }
+        } else {
+            const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, SCALES = warp_ring::SCALES;
+            const int bytes = HELD == SF_HELD_Q4_0 ? D / 2 : D;
+            late = __ballot_sync(~0u, seen && old) & 0xffff;
+            const unsigned there = known & ~late;
+            const int64_t first = g * l.capacity[0];
+            const int mine = seen && !old ? (int)(row - first) : 0; /* the row of slot at % STEP, of its head's */
+            const unsigned char *k = (const unsigned char *)l.k[0] + first * bytes, *v = (const unsigned char *)l.v[0] + first * bytes;
+#pragma unroll
+            for (int j = 0; j < STEP * PIECES / 32; j++) {
+                const int n = (j * 32 + at) / PIECES, piece = (j * 32 + at) % PIECES;
+                const int64_t from_row = (int64_t)__shfl_sync(~0u, mine, n) * bytes;
+                copy_piece(&own.k[stage][place<PIECES, WIDE, false>(n, piece)], k + from_row, piece, bytes, there >> n & 1);
+                copy_piece(&own.v[stage][place<PIECES, WIDE, true>(n, piece)], v + from_row, piece, bytes, there >> n & 1);
+            }
+            if constexpr (HELD != SF_HELD_E4M3) { /* lanes of the first half those of keys, of the other those of values */
+                const int own_bytes = HELD == SF_HELD_Q4_0 ? D / 16 : 4;
+                const unsigned char *scale = l.scales[at / STEP] + (first + mine) * own_bytes;
+                unsigned char *to = (unsigned char *)own.scale[stage] + at * SCALES;
+                const bool valid = there >> at % STEP & 1;
+                if (own_bytes == SCALES) {
+                    copy_few<SCALES>(to, scale, valid);
+                } else { /* groups of 32 that do not fill the rows of the kernel */
+#pragma unroll 1
+                    for (int e = 0; e < SCALES / 2; e++)
+                        ((uint16_t *)to)[e] = valid && e * 2 < own_bytes ? ((const uint16_t *)scale)[e] : 0;
+                }
+            }
+            if (late >> at % STEP & 1) {
+                const char *soon = (const char *)((at < STEP ? l.k[1] : l.v[1]) + row * D);
+                for (int i = 0; i < D * 2; i += 128) asm volatile("prefetch.global.L2 [%0];\n" ::"l"(soon + i));
+            }
         }
         return known;
+    };
+    /* Row `row` of the tail's k or v, which slot i of the part holds. */
+    auto tail_row = [&](const bf16 *x, int i) {
+        int old;
+        int64_t row;
+        find(l, pages, from, g, i, end, &old, &row);
+        return x + row * D;
     };
 
     float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, o[HALVES][8][4] = {};
     int steps = max(0, (end - from - warp * STEP + WARPS * STEP - 1) / (WARPS * STEP));
-    uint64_t queue = 0; /* 16 bits a queued step, the next one lowest */
+    uint64_t queue = 0, late_queue = 0; /* 16 bits a queued step, the next one lowest */
 #pragma unroll
     for (int i = 0; i < STAGES - 1; i++) {
         if (i < steps) queue |= (uint64_t)fetch(i) << 16 * i;
+        if (HELD != SF_HELD_FLOATS && i < steps) late_queue |= (uint64_t)late << 16 * i;
         pending[i] = ahead;
         copy_commit();
     }
     for (int step = 0; step < steps; step++) {
         copy_wait<STAGES - 2>();
         __syncwarp();
-        unsigned known = queue & 0xffff;
-        queue >>= 16;
+        unsigned known = queue & 0xffff, in_tail = late_queue & 0xffff;
+        queue >>= 16, late_queue >>= 16;
         float bias = pending[0];
 #pragma unroll
         for (int i = 0; i + 1 < STAGES; i++) pending[i] = pending[i + 1];
-        if (step + STAGES - 1 < steps) queue |= (uint64_t)fetch(step + STAGES - 1) << 16 * (STAGES - 2);
+        if (step + STAGES - 1 < steps) {
+            queue |= (uint64_t)fetch(step + STAGES - 1) << 16 * (STAGES - 2);
+            if (HELD != SF_HELD_FLOATS) late_queue |= (uint64_t)late << 16 * (STAGES - 2);
+        }
         pending[STAGES - 2] = ahead;
         copy_commit();
 
@@ -188,11 +273,39 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
         float s[2][4] = {};
 #pragma unroll
         for (int n = 0; n < 2; n++) {
+            if constexpr (HELD == SF_HELD_FLOATS) {
 #pragma unroll
-            for (int c = 0; c < CHUNKS; c++) {
-                uint4 k = *(const uint4 *)&own.k[stage][n * 8 + r][swizzle(n * 8 + r, c * 4 + t) * 8];
-                mma(s[n], q[c][0], k.x, k.y);
-                mma(s[n], q[c][1], k.z, k.w);
+                for (int c = 0; c < CHUNKS; c++) {
+                    uint4 k = *(const uint4 *)&own.k[stage][n * 8 + r][swizzle(n * 8 + r, c * 4 + t) * 8];
+                    mma(s[n], q[c][0], k.x, k.y);
+                    mma(s[n], q[c][1], k.z, k.w);
+                }
+            } else {
+                const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, row = n * 8 + r;
+                uint4 k[CHUNKS];
+                float int8_scale = HELD == SF_HELD_INT8 ? ((const float *)own.scale[stage])[row] : 0;
+#pragma unroll
+                for (int c = 0; c < CHUNKS; c++) {
+                    const int piece = HELD == SF_HELD_Q4_0 ? c : c * 2 + t / 2;
+                    const uint2 raw = ((const uint2 *)&own.k[stage][place<PIECES, WIDE, false>(row, piece)])[t % 2];
+                    if (HELD == SF_HELD_E4M3) k[c] = sf_cuda_eight_e4m3(raw);
+                    if (HELD == SF_HELD_INT8) k[c] = sf_cuda_eight_int8(raw, int8_scale);
+                    if (HELD == SF_HELD_Q4_0)
+                        k[c] = sf_cuda_eight_q4_0(raw, t >= 2, __half2float(((const __half *)own.scale[stage])[row * CHUNKS + c]));
+                }
+                if (in_tail) {
+                    if (in_tail >> row & 1) {
+                        const bf16 *x = tail_row(l.k[1], from + (step * WARPS + warp) * STEP + row);
+#pragma unroll
+                        for (int c = 0; c < CHUNKS; c++) k[c] = load8(x, c * 32 + t * 8, D, D % 8 == 0);
+                    }
+                    __syncwarp();
+                }
+#pragma unroll
+                for (int c = 0; c < CHUNKS; c++) {
+                    mma(s[n], q[c][0], k[c].x, k[c].y);
+                    mma(s[n], q[c][1], k[c].z, k[c].w);
+                }
             }
         }
         scale_and_cap(s, l.scale, l.cap);
@@ -242,7 +355,26 @@ __global__ void __launch_bounds__(WARPS * 32) decode_part(const __grid_constant_
 #pragma unroll
             for (int n = 0; n < 4; n++) {
                 int row = n / 2 * 8 + t * 2 + n % 2;
-                v[n] = *(const uint4 *)&own.v[stage][row][swizzle(row, c * 8 + r) * 8];
+                if constexpr (HELD == SF_HELD_FLOATS) {
+                    v[n] = *(const uint4 *)&own.v[stage][row][swizzle(row, c * 8 + r) * 8];
+                } else {
+                    const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2;
+                    const int piece = HELD == SF_HELD_Q4_0 ? c * 2 + r / 4 : c * 4 + r / 2;
+                    const uint2 raw = ((const uint2 *)&own.v[stage][place<PIECES, WIDE, true>(row, piece)])[r % 2];
+                    if (HELD == SF_HELD_E4M3) v[n] = sf_cuda_eight_e4m3(raw);
+                    if (HELD == SF_HELD_INT8) v[n] = sf_cuda_eight_int8(raw, ((const float *)own.scale[stage])[STEP + row]);
+                    if (HELD == SF_HELD_Q4_0)
+                        v[n] = sf_cuda_eight_q4_0(raw, r % 4 >= 2, __half2float(((const __half *)own.scale[stage])[(STEP + row) * CHUNKS + piece]));
+                }
+            }
+            if (HELD != SF_HELD_FLOATS && in_tail) {
+#pragma unroll
+                for (int n = 0; n < 4; n++) {
+                    int row = n / 2 * 8 + t * 2 + n % 2;
+                    if (in_tail >> row & 1)
+                        v[n] = load8(tail_row(l.v[1], from + (step * WARPS + warp) * STEP + row), c * 64 + r * 8, D, D % 8 == 0);
+                }
+                __syncwarp();
             }
             const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
                            *w = (const uint32_t *)&v[3];
@@ -367,6 +499,8 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
         l->k[i] = (const bf16 *)part[i]->k, l->v[i] = (const bf16 *)part[i]->v;
         l->capacity[i] = part[i]->capacity, l->n[i] = part[i]->n, l->count[i] = part[i]->count;
     }
+    const sf_cuda_packed_pair packed = sf_cuda_packed_pair_of(&a->kv.prompt, a->kv_heads, a->head_dim);
+    for (int i = 0; i < 2; i++) l->scales[i] = packed.of[i].scales;
     l->scale = a->scale * (float)M_LOG2E, l->cap = a->softcap * (float)M_LOG2E;
     l->window = a->window;
     l->layer = a->layer;
@@ -392,8 +526,8 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     return SF_OK;
 }
 
-template <int DIM>
-static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
+template <int DIM, sf_cuda_held HELD>
+static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
 {
     sf_cuda *c = sf_cuda_of(b);
     int H = a->heads, G = a->kv_heads, D = a->head_dim;
@@ -407,11 +541,11 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
         readers = lanes->lane[i].readers > readers ? lanes->lane[i].readers : readers;
     }
     size_t shares = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
-    size_t bytes = WARPS * sizeof(ring<DIM>) + (longest + 1) * sizeof(int32_t);
+    size_t bytes = WARPS * sizeof(ring<DIM, HELD>) + (longest + 1) * sizeof(int32_t);
     if (bytes < shares) bytes = shares;
-    SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM>, bytes));
+    SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM, HELD>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        SF_TRY(sf_cuda_follow(b, decode_part<DIM>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
+        SF_TRY(sf_cuda_follow(b, decode_part<DIM, HELD>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
                               part_out));
     }
     SF_TRY(sf_cuda_follow(b, decode_join, dim3(H, n), JOINERS, 0, *lanes, H, G, D, parts, (const partial *)weight,
@@ -420,7 +554,19 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
     return SF_OK;
 }
 
-/* Lanes of dense, window and page patterns, one softmax each at true distances. */
+template <int DIM>
+static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
+{
+    switch (sf_cuda_held_of(&a->kv.prompt)) {
+    case SF_HELD_FLOATS: return run_held<DIM, SF_HELD_FLOATS>(b, a, lanes, n, parts, out);
+    case SF_HELD_E4M3: return run_held<DIM, SF_HELD_E4M3>(b, a, lanes, n, parts, out);
+    case SF_HELD_INT8: return run_held<DIM, SF_HELD_INT8>(b, a, lanes, n, parts, out);
+    case SF_HELD_Q4_0: break;
+    }
+    return run_held<DIM, SF_HELD_Q4_0>(b, a, lanes, n, parts, out);
+}
+
+/* Lanes of dense, window and page patterns, one softmax each at true distances, of caches that are held alike. */
 static sf_status decode_listed(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, bf16 *out)
 {
     for (int done = 0; done < lanes; done += LANES) {
@@ -446,10 +592,12 @@ static sf_status decode_listed(sf_backend *b, int lanes, const sf_attention *con
 sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
                          void *out)
 {
-    for (int l = 0, n = 1; l < lanes; l += n) {
+    for (int l = 0, n; l < lanes; l += n) {
         bf16 *to = (bf16 *)out + (int64_t)l * a[l]->heads * a[l]->head_dim;
         bool parts = sf_cuda_decodes_parts(a[l], pattern[l]);
-        for (n = 1; l + n < lanes && sf_cuda_decodes_parts(a[l + n], pattern[l + n]) == parts;) n++;
+        const sf_cuda_held held = sf_cuda_held_of(&a[l]->kv.prompt);
+        n = 1;
+        while (l + n < lanes && sf_cuda_decodes_parts(a[l + n], pattern[l + n]) == parts && sf_cuda_held_of(&a[l + n]->kv.prompt) == held) n++;
         SF_TRY(parts ? sf_cuda_decode_parts(b, n, a + l, pattern + l, to) : decode_listed(b, n, a + l, pattern + l, to));
     }
     return SF_OK;
