@@ -141,15 +141,15 @@ __device__ static inline void copy_piece(void *shared, const unsigned char *row,
     }
 }
 
-template <int DIM, sf_cuda_held HELD>
-__global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_part(const __grid_constant__ batch b, int H, int G, int D,
+/* FULL: the head dim is DIM, which takes out of the loop what rows of other sizes and addresses need. */
+template <int DIM, sf_cuda_held HELD, bool FULL>
+__global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_part(const __grid_constant__ batch b, int H, int G, int head_dim,
                                                           int max_parts, int first_head, partial *weight, float *out)
 {
     typedef ring<DIM, HELD> warp_ring;
-    const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = warp_ring::STAGES;
+    const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = warp_ring::STAGES, D = FULL ? DIM : head_dim;
     sf_begin();
     extern __shared__ __align__(128) unsigned char shared[];
-    warp_ring &own = ((warp_ring *)shared)[threadIdx.x / 32];
     int32_t *page_list = (int32_t *)((warp_ring *)shared + WARPS);
     const lane &l = b.lane[blockIdx.x]; /* fastest: lanes of one prompt read the same keys at the same time */
     int reader = blockIdx.z, group = H / l.readers, part = blockIdx.y, list = list_of(l, reader), g = reader * group / (H / G);
@@ -157,7 +157,8 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
     int slots = l.pages ? l.listed[list] * l.page : l.n[0] + l.n[1];
     int from = part * l.part, end = min(slots, from + l.part);
     if (from >= slots) return;
-    int warp = threadIdx.x / 32, at = threadIdx.x % 32, r = at / 4, t = at % 4;
+    int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), at = threadIdx.x % 32, r = at / 4, t = at % 4; /* warp: seen to be the same in all of it */
+    warp_ring &own = ((warp_ring *)shared)[warp];
     const int32_t *pages = NULL;
     if (l.pages) {
         int begin = from / l.page;
@@ -236,12 +237,10 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
         }
         return known;
     };
-    /* Row `row` of the tail's k or v, which slot i of the part holds. */
+    /* The row of the tail's k or v that slot i of the part holds. */
     auto tail_row = [&](const bf16 *x, int i) {
-        int old;
-        int64_t row;
-        find(l, pages, from, g, i, end, &old, &row);
-        return x + row * D;
+        const int key = pages ? pages[i / l.page - from / l.page] * l.page + i % l.page : i;
+        return x + (g * l.capacity[1] + key - l.n[0]) * D;
     };
 
     float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, o[HALVES][8][4] = {};
@@ -293,7 +292,7 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
                     if (HELD == SF_HELD_Q4_0)
                         k[c] = sf_cuda_eight_q4_0(raw, t >= 2, __half2float(((const __half *)own.scale[stage])[row * CHUNKS + c]));
                 }
-                if (in_tail) {
+                if (__builtin_expect(in_tail != 0, 0)) {
                     if (in_tail >> row & 1) {
                         const bf16 *x = tail_row(l.k[1], from + (step * WARPS + warp) * STEP + row);
 #pragma unroll
@@ -367,7 +366,7 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
                         v[n] = sf_cuda_eight_q4_0(raw, r % 4 >= 2, __half2float(((const __half *)own.scale[stage])[(STEP + row) * CHUNKS + piece]));
                 }
             }
-            if (HELD != SF_HELD_FLOATS && in_tail) {
+            if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0)) {
 #pragma unroll
                 for (int n = 0; n < 4; n++) {
                     int row = n / 2 * 8 + t * 2 + n % 2;
@@ -526,7 +525,7 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     return SF_OK;
 }
 
-template <int DIM, sf_cuda_held HELD>
+template <int DIM, sf_cuda_held HELD, bool FULL>
 static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
 {
     sf_cuda *c = sf_cuda_of(b);
@@ -543,9 +542,9 @@ static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lan
     size_t shares = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
     size_t bytes = WARPS * sizeof(ring<DIM, HELD>) + (longest + 1) * sizeof(int32_t);
     if (bytes < shares) bytes = shares;
-    SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM, HELD>, bytes));
+    SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM, HELD, FULL>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        SF_TRY(sf_cuda_follow(b, decode_part<DIM, HELD>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
+        SF_TRY(sf_cuda_follow(b, decode_part<DIM, HELD, FULL>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
                               part_out));
     }
     SF_TRY(sf_cuda_follow(b, decode_join, dim3(H, n), JOINERS, 0, *lanes, H, G, D, parts, (const partial *)weight,
@@ -557,13 +556,15 @@ static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lan
 template <int DIM>
 static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
 {
+#define RUN_HELD(held) (a->head_dim == DIM ? run_held<DIM, held, true>(b, a, lanes, n, parts, out) : run_held<DIM, held, false>(b, a, lanes, n, parts, out))
     switch (sf_cuda_held_of(&a->kv.prompt)) {
-    case SF_HELD_FLOATS: return run_held<DIM, SF_HELD_FLOATS>(b, a, lanes, n, parts, out);
-    case SF_HELD_E4M3: return run_held<DIM, SF_HELD_E4M3>(b, a, lanes, n, parts, out);
-    case SF_HELD_INT8: return run_held<DIM, SF_HELD_INT8>(b, a, lanes, n, parts, out);
+    case SF_HELD_FLOATS: return RUN_HELD(SF_HELD_FLOATS);
+    case SF_HELD_E4M3: return RUN_HELD(SF_HELD_E4M3);
+    case SF_HELD_INT8: return RUN_HELD(SF_HELD_INT8);
     case SF_HELD_Q4_0: break;
     }
-    return run_held<DIM, SF_HELD_Q4_0>(b, a, lanes, n, parts, out);
+    return RUN_HELD(SF_HELD_Q4_0);
+#undef RUN_HELD
 }
 
 /* Lanes of dense, window and page patterns, one softmax each at true distances, of caches that are held alike. */
