@@ -141,13 +141,25 @@ __device__ static inline void copy_piece(void *shared, const unsigned char *row,
     }
 }
 
-/* FULL: the head dim is DIM, which takes out of the loop what rows of other sizes and addresses need. */
-template <int DIM, sf_cuda_held HELD, bool FULL>
-__global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_part(const __grid_constant__ batch b, int H, int G, int head_dim,
-                                                          int max_parts, int first_head, partial *weight, float *out)
+/* The transpose of 8 x 8 numbers of 16 bits, of which a thread has two of a row. */
+__device__ static inline uint32_t transposed(uint32_t x)
+{
+    uint32_t y;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;\n" : "=r"(y) : "r"(x));
+    return y;
+}
+
+/* What a kernel is built for: any head dim up to DIM; DIM itself, which takes out of the loop what rows of other sizes and addresses need;
+ * the same of at most 8 query heads. */
+enum shape { ANY, FULL, NARROW };
+
+template <int DIM, sf_cuda_held HELD, shape SHAPE>
+__global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
+    decode_part(const __grid_constant__ batch b, int H, int G, int head_dim, int max_parts, int first_head, partial *weight, float *out)
 {
     typedef ring<DIM, HELD> warp_ring;
-    const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = warp_ring::STAGES, D = FULL ? DIM : head_dim;
+    const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = warp_ring::STAGES, D = SHAPE == ANY ? head_dim : DIM;
+    const int TILE = SHAPE == NARROW ? 8 : HEADS; /* heads */
     sf_begin();
     extern __shared__ __align__(128) unsigned char shared[];
     int32_t *page_list = (int32_t *)((warp_ring *)shared + WARPS);
@@ -168,14 +180,14 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
         __syncthreads();
     }
 
-    uint32_t q[CHUNKS][2][4] = {};
+    uint32_t q[CHUNKS][2][TILE / 4] = {};
 #pragma unroll
     for (int c = 0; c < CHUNKS; c++) {
-        for (int half = 0; half < 2; half++) {
+        for (int half = 0; half < TILE / 8; half++) {
             int head = first_head + r + half * 8;
             if (head >= group) continue;
             uint4 x = load8(l.q + (int64_t)(reader * group + head) * D, c * 32 + t * 8, D, D % 8 == 0);
-            q[c][0][half] = x.x, q[c][0][half + 2] = x.y, q[c][1][half] = x.z, q[c][1][half + 2] = x.w;
+            q[c][0][half] = x.x, q[c][0][half + TILE / 8] = x.y, q[c][1][half] = x.z, q[c][1][half + TILE / 8] = x.w;
         }
     }
 
@@ -243,7 +255,47 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
         return x + (g * l.capacity[1] + key - l.n[0]) * D;
     };
 
-    float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, o[HALVES][8][4] = {};
+    /* Elements [32c + 8t, +8) of a key that has come, or [64c + 8r, +8) of a value. */
+    auto key_chunk = [&](int stage, int row, int c) -> uint4 {
+        if constexpr (HELD == SF_HELD_FLOATS) {
+            return *(const uint4 *)&own.k[stage][row][swizzle(row, c * 4 + t) * 8];
+        } else {
+            const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, piece = HELD == SF_HELD_Q4_0 ? c : c * 2 + t / 2;
+            const uint2 raw = ((const uint2 *)&own.k[stage][place<PIECES, WIDE, false>(row, piece)])[t % 2];
+            if constexpr (HELD == SF_HELD_E4M3) return sf_cuda_eight_e4m3(raw);
+            if constexpr (HELD == SF_HELD_INT8) return sf_cuda_eight_int8(raw, ((const float *)own.scale[stage])[row]);
+            return sf_cuda_eight_q4_0(raw, t >= 2, __half2float(((const __half *)own.scale[stage])[row * CHUNKS + c]));
+        }
+    };
+    auto value_chunk = [&](int stage, int row, int c) -> uint4 {
+        if constexpr (HELD == SF_HELD_FLOATS) {
+            return *(const uint4 *)&own.v[stage][row][swizzle(row, c * 8 + r) * 8];
+        } else {
+            const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, piece = HELD == SF_HELD_Q4_0 ? c * 2 + r / 4 : c * 4 + r / 2;
+            const uint2 raw = ((const uint2 *)&own.v[stage][place<PIECES, WIDE, true>(row, piece)])[r % 2];
+            if constexpr (HELD == SF_HELD_E4M3) return sf_cuda_eight_e4m3(raw);
+            if constexpr (HELD == SF_HELD_INT8) return sf_cuda_eight_int8(raw, ((const float *)own.scale[stage])[STEP + row]);
+            return sf_cuda_eight_q4_0(raw, r % 4 >= 2, __half2float(((const __half *)own.scale[stage])[(STEP + row) * CHUNKS + piece]));
+        }
+    };
+
+    auto slot_of = [&](int step, int row) { return from + (step * WARPS + warp) * STEP + row; };
+    /* Chunk c of the values 2t, 2t + 1, 2t + 8 and 2t + 9. */
+    auto values_of = [&](int step, int stage, int c, unsigned in_tail, uint4 (&v)[4]) {
+#pragma unroll
+        for (int n = 0; n < 4; n++) v[n] = value_chunk(stage, n / 2 * 8 + t * 2 + n % 2, c);
+        if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0)) {
+#pragma unroll
+            for (int n = 0; n < 4; n++) {
+                const int row = n / 2 * 8 + t * 2 + n % 2;
+                if (in_tail >> row & 1) v[n] = load8(tail_row(l.v[1], slot_of(step, row)), c * 64 + r * 8, D, D % 8 == 0);
+            }
+            __syncwarp();
+        }
+    };
+
+    float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}; /* of heads r and r + 8; of a narrow tile of 2t and 2t + 1 */
+    float o[HALVES][TILE / 2][4] = {};
     int steps = max(0, (end - from - warp * STEP + WARPS * STEP - 1) / (WARPS * STEP));
     uint64_t queue = 0, late_queue = 0; /* 16 bits a queued step, the next one lowest */
 #pragma unroll
@@ -269,32 +321,90 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
         copy_commit();
 
         int stage = step % STAGES;
-        float s[2][4] = {};
+        if constexpr (SHAPE == NARROW) {
+            /* Keys are the rows of the first product, dimensions those of the second: as many rows as keys a step, and a column a head. */
+            float s[2][4] = {}; /* two chains of products, one sum: keys r and r + 8, heads 2t and 2t + 1 */
+            const int PAIR = CHUNKS < 2 ? 1 : 2;
 #pragma unroll
-        for (int n = 0; n < 2; n++) {
-            if constexpr (HELD == SF_HELD_FLOATS) {
+            for (int first = 0; first < CHUNKS; first += PAIR) {
+                uint4 k[2][PAIR];
 #pragma unroll
-                for (int c = 0; c < CHUNKS; c++) {
-                    uint4 k = *(const uint4 *)&own.k[stage][n * 8 + r][swizzle(n * 8 + r, c * 4 + t) * 8];
-                    mma(s[n], q[c][0], k.x, k.y);
-                    mma(s[n], q[c][1], k.z, k.w);
+                for (int n = 0; n < 2; n++)
+#pragma unroll
+                    for (int c = 0; c < PAIR; c++) k[n][c] = key_chunk(stage, n * 8 + r, first + c);
+                if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0)) {
+#pragma unroll
+                    for (int n = 0; n < 2; n++) {
+                        if (!(in_tail >> (n * 8 + r) & 1)) continue;
+                        const bf16 *x = tail_row(l.k[1], slot_of(step, n * 8 + r));
+#pragma unroll
+                        for (int c = 0; c < PAIR; c++) k[n][c] = load8(x, (first + c) * 32 + t * 8, D, D % 8 == 0);
+                    }
+                    __syncwarp();
                 }
-            } else {
-                const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, row = n * 8 + r;
+#pragma unroll
+                for (int c = 0; c < PAIR; c++) {
+                    const uint32_t x[4] = {k[0][c].x, k[1][c].x, k[0][c].y, k[1][c].y}, z[4] = {k[0][c].z, k[1][c].z, k[0][c].w, k[1][c].w};
+                    mma(s[0], x, q[first + c][0][0], q[first + c][0][1]);
+                    mma(s[1], z, q[first + c][1][0], q[first + c][1][1]);
+                }
+            }
+            float logit[1][4];
+#pragma unroll
+            for (int e = 0; e < 4; e++) logit[0][e] = s[0][e] + s[1][e];
+            scale_and_cap(logit, l.scale, l.cap);
+            if (l.bias) {
+                const float add[2] = {__shfl_sync(~0u, bias, r), __shfl_sync(~0u, bias, r + 8)};
+#pragma unroll
+                for (int e = 0; e < 4; e++) logit[0][e] += add[e / 2];
+            }
+            float fade[2];
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                float x = known >> r & 1 ? logit[0][h] : -INFINITY, y = known >> (r + 8) & 1 ? logit[0][h + 2] : -INFINITY;
+                float higher = fmaxf(most[h], fmaxf(x, y));
+                higher = fmaxf(higher, __shfl_xor_sync(~0u, higher, 4));
+                higher = fmaxf(higher, __shfl_xor_sync(~0u, higher, 8));
+                higher = fmaxf(higher, __shfl_xor_sync(~0u, higher, 16));
+                const float offset = higher == -INFINITY ? 0 : higher;
+                fade[h] = higher == most[h] ? 1.f : exp2f(most[h] - offset);
+                most[h] = higher;
+                logit[0][h] = exp2f(x - offset), logit[0][h + 2] = exp2f(y - offset);
+                sum[h] = sum[h] * fade[h] + (logit[0][h] + logit[0][h + 2]);
+            }
+            if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
+#pragma unroll
+                for (int c = 0; c < HALVES; c++)
+#pragma unroll
+                    for (int j = 0; j < 4; j++)
+#pragma unroll
+                        for (int e = 0; e < 4; e++) o[c][j][e] *= fade[e % 2];
+            }
+            const uint32_t p[2] = {transposed(pack(logit[0][0], logit[0][1])), transposed(pack(logit[0][2], logit[0][3]))};
+#pragma unroll
+            for (int c = 0; c < HALVES; c++) {
+                uint4 v[4];
+                values_of(step, stage, c, in_tail, v);
+                const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
+                               *w = (const uint32_t *)&v[3];
+#pragma unroll
+                for (int j = 0; j < 4; j++) { /* rows r and r + 8: d = 64c + 8r + 2j and the next */
+                    const uint32_t x[4] = {__byte_perm(a[j], z[j], 0x5410), __byte_perm(a[j], z[j], 0x7632), __byte_perm(y[j], w[j], 0x5410),
+                                           __byte_perm(y[j], w[j], 0x7632)};
+                    mma(o[c][j], x, p[0], p[1]);
+                }
+            }
+        } else {
+            float s[2][4] = {};
+#pragma unroll
+            for (int n = 0; n < 2; n++) {
+                const int row = n * 8 + r;
                 uint4 k[CHUNKS];
-                float int8_scale = HELD == SF_HELD_INT8 ? ((const float *)own.scale[stage])[row] : 0;
 #pragma unroll
-                for (int c = 0; c < CHUNKS; c++) {
-                    const int piece = HELD == SF_HELD_Q4_0 ? c : c * 2 + t / 2;
-                    const uint2 raw = ((const uint2 *)&own.k[stage][place<PIECES, WIDE, false>(row, piece)])[t % 2];
-                    if (HELD == SF_HELD_E4M3) k[c] = sf_cuda_eight_e4m3(raw);
-                    if (HELD == SF_HELD_INT8) k[c] = sf_cuda_eight_int8(raw, int8_scale);
-                    if (HELD == SF_HELD_Q4_0)
-                        k[c] = sf_cuda_eight_q4_0(raw, t >= 2, __half2float(((const __half *)own.scale[stage])[row * CHUNKS + c]));
-                }
-                if (__builtin_expect(in_tail != 0, 0)) {
+                for (int c = 0; c < CHUNKS; c++) k[c] = key_chunk(stage, row, c);
+                if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0)) {
                     if (in_tail >> row & 1) {
-                        const bf16 *x = tail_row(l.k[1], from + (step * WARPS + warp) * STEP + row);
+                        const bf16 *x = tail_row(l.k[1], slot_of(step, row));
 #pragma unroll
                         for (int c = 0; c < CHUNKS; c++) k[c] = load8(x, c * 32 + t * 8, D, D % 8 == 0);
                     }
@@ -306,81 +416,58 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
                     mma(s[n], q[c][1], k[c].z, k[c].w);
                 }
             }
-        }
-        scale_and_cap(s, l.scale, l.cap);
-        float higher[2] = {most[0], most[1]}, fade[2];
-#pragma unroll
-        for (int n = 0; n < 2; n++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) {
-                int slot = n * 8 + t * 2 + e % 2;
-                if (!(known >> slot & 1)) s[n][e] = -INFINITY;
-                if (l.bias) s[n][e] += __shfl_sync(~0u, bias, slot);
-                higher[e / 2] = fmaxf(higher[e / 2], s[n][e]);
-            }
-        }
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            higher[h] = fmaxf(higher[h], __shfl_xor_sync(~0u, higher[h], 1));
-            higher[h] = fmaxf(higher[h], __shfl_xor_sync(~0u, higher[h], 2));
-            float offset = higher[h] == -INFINITY ? 0 : higher[h];
-            fade[h] = higher[h] == most[h] ? 1.f : exp2f(most[h] - offset);
-            most[h] = higher[h];
-            sum[h] *= fade[h];
+            scale_and_cap(s, l.scale, l.cap);
+            float higher[2] = {most[0], most[1]}, fade[2];
 #pragma unroll
             for (int n = 0; n < 2; n++) {
 #pragma unroll
-                for (int e = 0; e < 2; e++) {
-                    s[n][h * 2 + e] = exp2f(s[n][h * 2 + e] - offset);
-                    sum[h] += s[n][h * 2 + e];
+                for (int e = 0; e < 4; e++) {
+                    int slot = n * 8 + t * 2 + e % 2;
+                    if (!(known >> slot & 1)) s[n][e] = -INFINITY;
+                    if (l.bias) s[n][e] += __shfl_sync(~0u, bias, slot);
+                    higher[e / 2] = fmaxf(higher[e / 2], s[n][e]);
                 }
             }
-        }
-        if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                higher[h] = fmaxf(higher[h], __shfl_xor_sync(~0u, higher[h], 1));
+                higher[h] = fmaxf(higher[h], __shfl_xor_sync(~0u, higher[h], 2));
+                float offset = higher[h] == -INFINITY ? 0 : higher[h];
+                fade[h] = higher[h] == most[h] ? 1.f : exp2f(most[h] - offset);
+                most[h] = higher[h];
+                sum[h] *= fade[h];
+#pragma unroll
+                for (int n = 0; n < 2; n++) {
+#pragma unroll
+                    for (int e = 0; e < 2; e++) {
+                        s[n][h * 2 + e] = exp2f(s[n][h * 2 + e] - offset);
+                        sum[h] += s[n][h * 2 + e];
+                    }
+                }
+            }
+            if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
+#pragma unroll
+                for (int c = 0; c < HALVES; c++) {
+#pragma unroll
+                    for (int j = 0; j < 8; j++) {
+#pragma unroll
+                        for (int e = 0; e < 4; e++) o[c][j][e] *= fade[e / 2];
+                    }
+                }
+            }
+            uint32_t p[4] = {pack(s[0][0], s[0][1]), pack(s[0][2], s[0][3]), pack(s[1][0], s[1][1]),
+                             pack(s[1][2], s[1][3])};
 #pragma unroll
             for (int c = 0; c < HALVES; c++) {
+                uint4 v[4];
+                values_of(step, stage, c, in_tail, v);
+                const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
+                               *w = (const uint32_t *)&v[3];
 #pragma unroll
                 for (int j = 0; j < 8; j++) {
-#pragma unroll
-                    for (int e = 0; e < 4; e++) o[c][j][e] *= fade[e / 2];
+                    unsigned order = j % 2 ? 0x7632 : 0x5410; /* the high or the low halves of two words */
+                    mma(o[c][j], p, __byte_perm(a[j / 2], z[j / 2], order), __byte_perm(y[j / 2], w[j / 2], order));
                 }
-            }
-        }
-        uint32_t p[4] = {pack(s[0][0], s[0][1]), pack(s[0][2], s[0][3]), pack(s[1][0], s[1][1]),
-                         pack(s[1][2], s[1][3])};
-#pragma unroll
-        for (int c = 0; c < HALVES; c++) {
-            uint4 v[4];
-#pragma unroll
-            for (int n = 0; n < 4; n++) {
-                int row = n / 2 * 8 + t * 2 + n % 2;
-                if constexpr (HELD == SF_HELD_FLOATS) {
-                    v[n] = *(const uint4 *)&own.v[stage][row][swizzle(row, c * 8 + r) * 8];
-                } else {
-                    const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2;
-                    const int piece = HELD == SF_HELD_Q4_0 ? c * 2 + r / 4 : c * 4 + r / 2;
-                    const uint2 raw = ((const uint2 *)&own.v[stage][place<PIECES, WIDE, true>(row, piece)])[r % 2];
-                    if (HELD == SF_HELD_E4M3) v[n] = sf_cuda_eight_e4m3(raw);
-                    if (HELD == SF_HELD_INT8) v[n] = sf_cuda_eight_int8(raw, ((const float *)own.scale[stage])[STEP + row]);
-                    if (HELD == SF_HELD_Q4_0)
-                        v[n] = sf_cuda_eight_q4_0(raw, r % 4 >= 2, __half2float(((const __half *)own.scale[stage])[(STEP + row) * CHUNKS + piece]));
-                }
-            }
-            if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0)) {
-#pragma unroll
-                for (int n = 0; n < 4; n++) {
-                    int row = n / 2 * 8 + t * 2 + n % 2;
-                    if (in_tail >> row & 1)
-                        v[n] = load8(tail_row(l.v[1], from + (step * WARPS + warp) * STEP + row), c * 64 + r * 8, D, D % 8 == 0);
-                }
-                __syncwarp();
-            }
-            const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
-                           *w = (const uint32_t *)&v[3];
-#pragma unroll
-            for (int j = 0; j < 8; j++) {
-                unsigned order = j % 2 ? 0x7632 : 0x5410; /* the high or the low halves of two words */
-                mma(o[c][j], p, __byte_perm(a[j / 2], z[j / 2], order), __byte_perm(y[j / 2], w[j / 2], order));
             }
         }
     }
@@ -388,24 +475,39 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS) decode_pa
     /* The warps' shares, in shared memory that the rings no longer need. */
     copy_wait<0>();
     __syncthreads();
-    float(*shared_out)[HEADS][DIM + 4] = (float(*)[HEADS][DIM + 4]) shared;
-    partial(*shared_weight)[HEADS] = (partial(*)[HEADS])(shared_out + WARPS);
+    float(*shared_out)[TILE][DIM + 4] = (float(*)[TILE][DIM + 4]) shared;
+    partial(*shared_weight)[TILE] = (partial(*)[TILE])(shared_out + WARPS);
+    if constexpr (SHAPE == NARROW) {
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-        sum[h] += __shfl_xor_sync(~0u, sum[h], 1);
-        sum[h] += __shfl_xor_sync(~0u, sum[h], 2);
-        if (t == 0) shared_weight[warp][r + h * 8] = partial{most[h], sum[h]};
+        for (int h = 0; h < 2; h++) {
 #pragma unroll
-        for (int c = 0; c < HALVES; c++) {
+            for (int i = 4; i < 32; i *= 2) sum[h] += __shfl_xor_sync(~0u, sum[h], i);
+            if (r == 0) shared_weight[warp][t * 2 + h] = partial{most[h], sum[h]};
 #pragma unroll
-            for (int j = 0; j < 8; j++) {
-                for (int e = 0; e < 2; e++)
-                    shared_out[warp][r + h * 8][c * 64 + (t * 2 + e) * 8 + j] = o[c][j][h * 2 + e];
+            for (int c = 0; c < HALVES; c++) {
+                float4 *to = (float4 *)&shared_out[warp][t * 2 + h][c * 64 + r * 8];
+                to[0] = make_float4(o[c][0][h], o[c][0][h + 2], o[c][1][h], o[c][1][h + 2]);
+                to[1] = make_float4(o[c][2][h], o[c][2][h + 2], o[c][3][h], o[c][3][h + 2]);
+            }
+        }
+    } else {
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            sum[h] += __shfl_xor_sync(~0u, sum[h], 1);
+            sum[h] += __shfl_xor_sync(~0u, sum[h], 2);
+            if (t == 0) shared_weight[warp][r + h * 8] = partial{most[h], sum[h]};
+#pragma unroll
+            for (int c = 0; c < HALVES; c++) {
+#pragma unroll
+                for (int j = 0; j < 8; j++) {
+                    for (int e = 0; e < 2; e++)
+                        shared_out[warp][r + h * 8][c * 64 + (t * 2 + e) * 8 + j] = o[c][j][h * 2 + e];
+                }
             }
         }
     }
     __syncthreads();
-    int heads = min(HEADS, group - first_head);
+    int heads = min(TILE, group - first_head);
     for (int x = threadIdx.x; x < heads * D; x += blockDim.x) {
         int h = x / D, d = x % D;
         float top = -INFINITY, all = 0, value = 0;
@@ -525,7 +627,7 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     return SF_OK;
 }
 
-template <int DIM, sf_cuda_held HELD, bool FULL>
+template <int DIM, sf_cuda_held HELD, shape SHAPE>
 static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
 {
     sf_cuda *c = sf_cuda_of(b);
@@ -539,12 +641,12 @@ static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lan
         longest = lanes->lane[i].pages && lanes->lane[i].part > longest ? lanes->lane[i].part : longest;
         readers = lanes->lane[i].readers > readers ? lanes->lane[i].readers : readers;
     }
-    size_t shares = (size_t)WARPS * HEADS * ((DIM + 4) * sizeof(float) + sizeof(partial));
+    size_t shares = (size_t)WARPS * (SHAPE == NARROW ? 8 : HEADS) * ((DIM + 4) * sizeof(float) + sizeof(partial));
     size_t bytes = WARPS * sizeof(ring<DIM, HELD>) + (longest + 1) * sizeof(int32_t);
     if (bytes < shares) bytes = shares;
-    SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM, HELD, FULL>, bytes));
+    SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM, HELD, SHAPE>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        SF_TRY(sf_cuda_follow(b, decode_part<DIM, HELD, FULL>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
+        SF_TRY(sf_cuda_follow(b, decode_part<DIM, HELD, SHAPE>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
                               part_out));
     }
     SF_TRY(sf_cuda_follow(b, decode_join, dim3(H, n), JOINERS, 0, *lanes, H, G, D, parts, (const partial *)weight,
@@ -556,8 +658,11 @@ static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lan
 template <int DIM>
 static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
 {
-#define RUN_HELD(held) (a->head_dim == DIM ? run_held<DIM, held, true>(b, a, lanes, n, parts, out) : run_held<DIM, held, false>(b, a, lanes, n, parts, out))
-    switch (sf_cuda_held_of(&a->kv.prompt)) {
+    const bool full = a->head_dim == DIM, narrow = full && a->heads / a->kv_heads <= 8;
+    const sf_cuda_held held = sf_cuda_held_of(&a->kv.prompt);
+    if (held == SF_HELD_FLOATS && full && !narrow) return run_held<DIM, SF_HELD_FLOATS, FULL>(b, a, lanes, n, parts, out);
+#define RUN_HELD(held) (narrow ? run_held<DIM, held, NARROW>(b, a, lanes, n, parts, out) : run_held<DIM, held, ANY>(b, a, lanes, n, parts, out))
+    switch (held) {
     case SF_HELD_FLOATS: return RUN_HELD(SF_HELD_FLOATS);
     case SF_HELD_E4M3: return RUN_HELD(SF_HELD_E4M3);
     case SF_HELD_INT8: return RUN_HELD(SF_HELD_INT8);
