@@ -104,7 +104,7 @@ __device__ static inline bool find(const lane &l, const int32_t *pages, int from
  * leaves its room empty. */
 template <int DIM, sf_cuda_held HELD> struct ring {
     static const int STAGES = HELD == SF_HELD_Q4_0 ? 4 : 3, PIECES = DIM / (HELD == SF_HELD_Q4_0 ? 32 : 16), /* of 16 bytes, a row */
-                     SCALES = HELD == SF_HELD_Q4_0 ? DIM / 16 : 4, BLOCKS = DIM <= 64 ? 4 : DIM <= 128 ? 3 : 2; /* bytes a row; of a multiprocessor */
+                     SCALES = HELD == SF_HELD_Q4_0 ? DIM / 16 : 4, BLOCKS = DIM <= 64 ? 4 : 2; /* bytes a row; of a multiprocessor, of wide tiles */
     uint4 k[STAGES][STEP * PIECES], v[STAGES][STEP * PIECES];
     uint4 scale[STAGES][HELD == SF_HELD_E4M3 ? 1 : 2 * STEP * SCALES / 16]; /* of the keys, then of the values */
 };
@@ -154,7 +154,7 @@ __device__ static inline uint32_t transposed(uint32_t x)
 enum shape { ANY, FULL, NARROW };
 
 template <int DIM, sf_cuda_held HELD, shape SHAPE>
-__global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
+__global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE == NARROW ? DIM <= 64 ? 5 : DIM <= 128 ? 4 : 2 : ring<DIM, HELD>::BLOCKS)
     decode_part(const __grid_constant__ batch b, int H, int G, int head_dim, int max_parts, int first_head, partial *weight, float *out)
 {
     typedef ring<DIM, HELD> warp_ring;
@@ -249,11 +249,9 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
         }
         return known;
     };
-    /* The row of the tail's k or v that slot i of the part holds. */
-    auto tail_row = [&](const bf16 *x, int i) {
-        const int key = pages ? pages[i / l.page - from / l.page] * l.page + i % l.page : i;
-        return x + (g * l.capacity[1] + key - l.n[0]) * D;
-    };
+    /* Which of the tail slot i of the part holds. */
+    auto tail_of = [&](int i) { return (pages ? pages[i / l.page - from / l.page] * l.page + i % l.page : i) - l.n[0]; };
+    auto tail_row = [&](const bf16 *x, int tail_at) { return x + (g * l.capacity[1] + tail_at) * D; };
 
     /* Elements [32c + 8t, +8) of a key that has come, or [64c + 8r, +8) of a value. */
     auto key_chunk = [&](int stage, int row, int c) -> uint4 {
@@ -279,16 +277,15 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
         }
     };
 
-    auto slot_of = [&](int step, int row) { return from + (step * WARPS + warp) * STEP + row; };
-    /* Chunk c of the values 2t, 2t + 1, 2t + 8 and 2t + 9. */
-    auto values_of = [&](int step, int stage, int c, unsigned in_tail, uint4 (&v)[4]) {
+    /* Chunk c of the values 2t, 2t + 1, 2t + 8 and 2t + 9. Of a step with keys in the tail lane i knows where that of slot i is. */
+    auto values_of = [&](int stage, int c, unsigned in_tail, int tail_at, uint4 (&v)[4]) {
 #pragma unroll
         for (int n = 0; n < 4; n++) v[n] = value_chunk(stage, n / 2 * 8 + t * 2 + n % 2, c);
         if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0)) {
 #pragma unroll
             for (int n = 0; n < 4; n++) {
-                const int row = n / 2 * 8 + t * 2 + n % 2;
-                if (in_tail >> row & 1) v[n] = load8(tail_row(l.v[1], slot_of(step, row)), c * 64 + r * 8, D, D % 8 == 0);
+                const int row = n / 2 * 8 + t * 2 + n % 2, its = __shfl_sync(~0u, tail_at, row);
+                if (in_tail >> row & 1) v[n] = load8(tail_row(l.v[1], its), c * 64 + r * 8, D, D % 8 == 0);
             }
             __syncwarp();
         }
@@ -320,7 +317,9 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
         pending[STAGES - 2] = ahead;
         copy_commit();
 
-        int stage = step % STAGES;
+        int stage = step % STAGES, tail_at = 0;
+        if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0) && in_tail >> at % STEP & 1)
+            tail_at = tail_of(from + (step * WARPS + warp) * STEP + at % STEP);
         if constexpr (SHAPE == NARROW) {
             /* Keys are the rows of the first product, dimensions those of the second: as many rows as keys a step, and a column a head. */
             float s[2][4] = {}; /* two chains of products, one sum: keys r and r + 8, heads 2t and 2t + 1 */
@@ -335,8 +334,8 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
                 if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0)) {
 #pragma unroll
                     for (int n = 0; n < 2; n++) {
+                        const bf16 *x = tail_row(l.k[1], __shfl_sync(~0u, tail_at, n * 8 + r));
                         if (!(in_tail >> (n * 8 + r) & 1)) continue;
-                        const bf16 *x = tail_row(l.k[1], slot_of(step, n * 8 + r));
 #pragma unroll
                         for (int c = 0; c < PAIR; c++) k[n][c] = load8(x, (first + c) * 32 + t * 8, D, D % 8 == 0);
                     }
@@ -384,7 +383,7 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
 #pragma unroll
             for (int c = 0; c < HALVES; c++) {
                 uint4 v[4];
-                values_of(step, stage, c, in_tail, v);
+                values_of(stage, c, in_tail, tail_at, v);
                 const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
                                *w = (const uint32_t *)&v[3];
 #pragma unroll
@@ -403,8 +402,8 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
 #pragma unroll
                 for (int c = 0; c < CHUNKS; c++) k[c] = key_chunk(stage, row, c);
                 if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0)) {
+                    const bf16 *x = tail_row(l.k[1], __shfl_sync(~0u, tail_at, row));
                     if (in_tail >> row & 1) {
-                        const bf16 *x = tail_row(l.k[1], slot_of(step, row));
 #pragma unroll
                         for (int c = 0; c < CHUNKS; c++) k[c] = load8(x, c * 32 + t * 8, D, D % 8 == 0);
                     }
@@ -460,7 +459,7 @@ __global__ void __launch_bounds__(WARPS * 32, ring<DIM, HELD>::BLOCKS)
 #pragma unroll
             for (int c = 0; c < HALVES; c++) {
                 uint4 v[4];
-                values_of(step, stage, c, in_tail, v);
+                values_of(stage, c, in_tail, tail_at, v);
                 const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
                                *w = (const uint32_t *)&v[3];
 #pragma unroll
