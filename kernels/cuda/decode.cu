@@ -149,6 +149,14 @@ __device__ static inline uint32_t transposed(uint32_t x)
     return y;
 }
 
+/* 2^x; 0 where that is below 2^-126. */
+__device__ static inline float power_of_two(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 /* What a kernel is built for: any head dim up to DIM; DIM itself, which takes out of the loop what rows of other sizes and addresses need;
  * the same of at most 8 query heads. */
 enum shape { ANY, FULL, NARROW };
@@ -195,10 +203,43 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
      * `late` then says which of them are in the tail: those are read where they lie, when their step comes. */
     float ahead = 0, pending[STAGES] = {}; /* biases of steps queued */
     unsigned late = 0;
+    const int N = l.n[0] + l.n[1], plain_from = max(l.window ? N - l.window : 0, N - l.local), /* keys of the prompt that are all there and seen */
+              plain_until = l.pages && l.page % STEP ? 0 : l.count[0] ? min(l.n[0], l.count[0][g]) : l.n[0];
     auto fetch = [&](int step) {
         int old;
         int64_t row;
         int i = from + (step * WARPS + warp) * STEP;
+        if constexpr (SHAPE != ANY) { /* most steps: 16 rows that lie one after the other */
+            const int key = pages ? pages[i / l.page - from / l.page] * l.page + i % l.page : i;
+            if (__all_sync(~0u, key >= plain_from && key + STEP <= plain_until && i + STEP <= end)) {
+                const int64_t rows = g * l.capacity[0] + key;
+                const int stage = step % STAGES;
+                if (l.bias) ahead = l.bias[list * l.stride + i / l.page] * (float)M_LOG2E;
+                late = 0;
+                if constexpr (HELD == SF_HELD_FLOATS) {
+                    const bf16 *k = l.k[0] + rows * D + at * 8, *v = l.v[0] + rows * D + at * 8;
+#pragma unroll
+                    for (int j = 0; j < STEP * DIM / 8 / 32; j++) {
+                        const int n = (j * 32 + at) / (DIM / 8), chunk = (j * 32 + at) % (DIM / 8);
+                        copy_async(&own.k[stage][n][swizzle(n, chunk) * 8], k + j * 256, true);
+                        copy_async(&own.v[stage][n][swizzle(n, chunk) * 8], v + j * 256, true);
+                    }
+                } else {
+                    const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, SCALES = warp_ring::SCALES;
+                    const unsigned char *k = (const unsigned char *)l.k[0] + (rows * PIECES + at) * 16,
+                                        *v = (const unsigned char *)l.v[0] + (rows * PIECES + at) * 16;
+#pragma unroll
+                    for (int j = 0; j < STEP * PIECES / 32; j++) {
+                        const int n = (j * 32 + at) / PIECES, piece = (j * 32 + at) % PIECES;
+                        copy_async(&own.k[stage][place<PIECES, WIDE, false>(n, piece)], k + j * 512, true);
+                        copy_async(&own.v[stage][place<PIECES, WIDE, true>(n, piece)], v + j * 512, true);
+                    }
+                    if (HELD != SF_HELD_E4M3)
+                        copy_few<SCALES>((unsigned char *)own.scale[stage] + at * SCALES, l.scales[at / STEP] + (rows + at % STEP) * SCALES, true);
+                }
+                return 0xffffu;
+            }
+        }
         bool seen = find(l, pages, from, g, i + at % STEP, end, &old, &row);
         unsigned known = __ballot_sync(~0u, seen) & 0xffff;
         if (l.bias) ahead = seen ? l.bias[list * l.stride + (i + at % STEP) / l.page] * (float)M_LOG2E : 0;
@@ -253,27 +294,43 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
     auto tail_of = [&](int i) { return (pages ? pages[i / l.page - from / l.page] * l.page + i % l.page : i) - l.n[0]; };
     auto tail_row = [&](const bf16 *x, int tail_at) { return x + (g * l.capacity[1] + tail_at) * D; };
 
-    /* Elements [32c + 8t, +8) of a key that has come, or [64c + 8r, +8) of a value. */
+    /* Of a packed key that has come elements [32c + 8t, +8), of a value [64c + 8r, +8). */
+    auto unpack_key = [&](int stage, int row, int c, float (&x)[8]) {
+        if constexpr (HELD != SF_HELD_FLOATS) {
+            const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, piece = HELD == SF_HELD_Q4_0 ? c : c * 2 + t / 2;
+            const uint2 raw = ((const uint2 *)&own.k[stage][place<PIECES, WIDE, false>(row, piece)])[t % 2];
+            if constexpr (HELD == SF_HELD_E4M3) sf_cuda_eight_e4m3(raw, x);
+            if constexpr (HELD == SF_HELD_INT8) sf_cuda_eight_int8(raw, ((const float *)own.scale[stage])[row], x);
+            if constexpr (HELD == SF_HELD_Q4_0) sf_cuda_eight_q4_0(raw, t >= 2, __half2float(((const __half *)own.scale[stage])[row * CHUNKS + c]), x);
+        }
+    };
+    auto unpack_value = [&](int stage, int row, int c, float (&x)[8]) {
+        if constexpr (HELD != SF_HELD_FLOATS) {
+            const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, piece = HELD == SF_HELD_Q4_0 ? c * 2 + r / 4 : c * 4 + r / 2;
+            const uint2 raw = ((const uint2 *)&own.v[stage][place<PIECES, WIDE, true>(row, piece)])[r % 2];
+            if constexpr (HELD == SF_HELD_E4M3) sf_cuda_eight_e4m3(raw, x);
+            if constexpr (HELD == SF_HELD_INT8) sf_cuda_eight_int8(raw, ((const float *)own.scale[stage])[STEP + row], x);
+            if constexpr (HELD == SF_HELD_Q4_0)
+                sf_cuda_eight_q4_0(raw, r % 4 >= 2, __half2float(((const __half *)own.scale[stage])[(STEP + row) * CHUNKS + piece]), x);
+        }
+    };
+    /* The same of any, as bf16. */
     auto key_chunk = [&](int stage, int row, int c) -> uint4 {
         if constexpr (HELD == SF_HELD_FLOATS) {
             return *(const uint4 *)&own.k[stage][row][swizzle(row, c * 4 + t) * 8];
         } else {
-            const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, piece = HELD == SF_HELD_Q4_0 ? c : c * 2 + t / 2;
-            const uint2 raw = ((const uint2 *)&own.k[stage][place<PIECES, WIDE, false>(row, piece)])[t % 2];
-            if constexpr (HELD == SF_HELD_E4M3) return sf_cuda_eight_e4m3(raw);
-            if constexpr (HELD == SF_HELD_INT8) return sf_cuda_eight_int8(raw, ((const float *)own.scale[stage])[row]);
-            return sf_cuda_eight_q4_0(raw, t >= 2, __half2float(((const __half *)own.scale[stage])[row * CHUNKS + c]));
+            float x[8];
+            unpack_key(stage, row, c, x);
+            return make_uint4(pack(x[0], x[1]), pack(x[2], x[3]), pack(x[4], x[5]), pack(x[6], x[7]));
         }
     };
     auto value_chunk = [&](int stage, int row, int c) -> uint4 {
         if constexpr (HELD == SF_HELD_FLOATS) {
             return *(const uint4 *)&own.v[stage][row][swizzle(row, c * 8 + r) * 8];
         } else {
-            const int PIECES = warp_ring::PIECES, WIDE = HELD == SF_HELD_Q4_0 ? 1 : 2, piece = HELD == SF_HELD_Q4_0 ? c * 2 + r / 4 : c * 4 + r / 2;
-            const uint2 raw = ((const uint2 *)&own.v[stage][place<PIECES, WIDE, true>(row, piece)])[r % 2];
-            if constexpr (HELD == SF_HELD_E4M3) return sf_cuda_eight_e4m3(raw);
-            if constexpr (HELD == SF_HELD_INT8) return sf_cuda_eight_int8(raw, ((const float *)own.scale[stage])[STEP + row]);
-            return sf_cuda_eight_q4_0(raw, r % 4 >= 2, __half2float(((const __half *)own.scale[stage])[(STEP + row) * CHUNKS + piece]));
+            float x[8];
+            unpack_value(stage, row, c, x);
+            return make_uint4(pack(x[0], x[1]), pack(x[2], x[3]), pack(x[4], x[5]), pack(x[6], x[7]));
         }
     };
 
@@ -366,9 +423,9 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
                 higher = fmaxf(higher, __shfl_xor_sync(~0u, higher, 8));
                 higher = fmaxf(higher, __shfl_xor_sync(~0u, higher, 16));
                 const float offset = higher == -INFINITY ? 0 : higher;
-                fade[h] = higher == most[h] ? 1.f : exp2f(most[h] - offset);
+                fade[h] = higher == most[h] ? 1.f : power_of_two(most[h] - offset);
                 most[h] = higher;
-                logit[0][h] = exp2f(x - offset), logit[0][h + 2] = exp2f(y - offset);
+                logit[0][h] = power_of_two(x - offset), logit[0][h + 2] = power_of_two(y - offset);
                 sum[h] = sum[h] * fade[h] + (logit[0][h] + logit[0][h + 2]);
             }
             if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
@@ -382,16 +439,44 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
             const uint32_t p[2] = {transposed(pack(logit[0][0], logit[0][1])), transposed(pack(logit[0][2], logit[0][3]))};
 #pragma unroll
             for (int c = 0; c < HALVES; c++) {
-                uint4 v[4];
-                values_of(stage, c, in_tail, tail_at, v);
-                const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
-                               *w = (const uint32_t *)&v[3];
+                uint32_t x[4][4]; /* of product j: rows r and r + 8 are d = 64c + 8r + 2j and the next; keys 2t and 2t + 1, then 8 on */
+                if constexpr (HELD == SF_HELD_FLOATS) {
+                    uint4 v[4];
+                    values_of(stage, c, in_tail, tail_at, v);
+                    const uint32_t *a = (const uint32_t *)&v[0], *z = (const uint32_t *)&v[1], *y = (const uint32_t *)&v[2],
+                                   *w = (const uint32_t *)&v[3];
 #pragma unroll
-                for (int j = 0; j < 4; j++) { /* rows r and r + 8: d = 64c + 8r + 2j and the next */
-                    const uint32_t x[4] = {__byte_perm(a[j], z[j], 0x5410), __byte_perm(a[j], z[j], 0x7632), __byte_perm(y[j], w[j], 0x5410),
-                                           __byte_perm(y[j], w[j], 0x7632)};
-                    mma(o[c][j], x, p[0], p[1]);
+                    for (int j = 0; j < 4; j++) {
+                        x[j][0] = __byte_perm(a[j], z[j], 0x5410), x[j][1] = __byte_perm(a[j], z[j], 0x7632);
+                        x[j][2] = __byte_perm(y[j], w[j], 0x5410), x[j][3] = __byte_perm(y[j], w[j], 0x7632);
+                    }
+                } else {
+#pragma unroll
+                    for (int half = 0; half < 2; half++) {
+                        float a[8], z[8];
+                        unpack_value(stage, half * 8 + t * 2, c, a);
+                        unpack_value(stage, half * 8 + t * 2 + 1, c, z);
+#pragma unroll
+                        for (int d = 0; d < 8; d++) x[d / 2][half * 2 + d % 2] = pack(a[d], z[d]);
+                    }
+                    if (__builtin_expect(in_tail != 0, 0)) {
+#pragma unroll
+                        for (int n = 0; n < 4; n++) {
+                            const int row = n / 2 * 8 + t * 2 + n % 2, its = __shfl_sync(~0u, tail_at, row);
+                            if (!(in_tail >> row & 1)) continue;
+                            const uint4 v = load8(tail_row(l.v[1], its), c * 64 + r * 8, D, D % 8 == 0);
+                            const uint32_t *a = (const uint32_t *)&v;
+#pragma unroll
+                            for (int d = 0; d < 8; d++) { /* the low or the high half of a word becomes one of another's */
+                                uint32_t &to = x[d / 2][n / 2 * 2 + d % 2];
+                                to = __byte_perm(to, a[d / 2], n % 2 ? (d % 2 ? 0x7610 : 0x5410) : (d % 2 ? 0x3276 : 0x3254));
+                            }
+                        }
+                        __syncwarp();
+                    }
                 }
+#pragma unroll
+                for (int j = 0; j < 4; j++) mma(o[c][j], x[j], p[0], p[1]);
             }
         } else {
             float s[2][4] = {};

@@ -64,64 +64,48 @@ __device__ static inline float sf_cuda_packed_number(const sf_cuda_packed &p, in
     return __bfloat162float(__float2bfloat16(x));
 }
 
-/* Eight neighbours as bf16, all of one group. No step but the last rounds, or it is the one that the format rounds by.
- *
- * A byte or half of one becomes a float by standing among the digits of a power of two, which is then taken off.
+/* Eight neighbours, all of one group, before they are rounded to bf16. No step rounds, or it is the one that the format rounds by.
  *
  *   e4m3   8 bytes. To fp16 and on, which both hold it
- *   int8   8 bytes, scale fp32
- *   int4   8 bytes, of which the low halves are meant (high: the high ones), scale fp16: 15 digits, so that (2^n + q) · scale - (2^n + 8) ·
- *          scale is exact in one step for n of 7 and 15. Of an infinite scale, numbers are NaN */
-__device__ static inline uint4 sf_cuda_eight_e4m3(uint2 raw)
+ *   int8   8 bytes, scale fp32. A byte, 128 more than the code, is a small fp16, q + 128 times 2^-24: (q + 128) · scale - 128 · scale is rounded
+ *          once, as q · scale is. scale below 2^103
+ *   int4   8 bytes, of which the low halves are meant (high: the high ones), scale fp16. A half becomes fp32 by standing among the digits of 2^n,
+ *          of 7 and 15: (2^n + q) · scale - (2^n + 8) · scale has 24 digits at most and is exact. Of an infinite scale, numbers are NaN */
+__device__ static inline void sf_cuda_eight_e4m3(uint2 raw, float (&x)[8])
 {
-    uint4 to;
-    uint32_t *y = (uint32_t *)&to;
     const uint32_t from[2] = {raw.x, raw.y};
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         const __half2_raw wide = __nv_cvt_fp8x2_to_halfraw2((__nv_fp8x2_storage_t)(from[i / 2] >> i % 2 * 16), __NV_E4M3);
         const float2 both = __half22float2(__half2(wide));
-        y[i] = pack(both.x, both.y);
+        x[2 * i] = both.x, x[2 * i + 1] = both.y;
     }
-    return to;
 }
 
-__device__ static inline uint4 sf_cuda_eight_int8(uint2 raw, float scale)
+__device__ static inline void sf_cuda_eight_int8(uint2 raw, float scale, float (&x)[8])
 {
-    uint4 to;
-    uint32_t *y = (uint32_t *)&to;
-    const uint32_t from[2] = {raw.x ^ 0x80808080, raw.y ^ 0x80808080}; /* 128 more, so that none is negative */
+    const uint32_t from[2] = {raw.x ^ 0x80808080, raw.y ^ 0x80808080};
+    const float by = __fmul_rn(scale, 0x1p24f), off = __fmul_rn(scale, -128.f);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-        float x[2];
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            const float above = __uint_as_float(__byte_perm(from[i / 2], 0x4b000000, 0x7440 | (i % 2 * 2 + e))); /* 2^23 and it */
-            x[e] = __fmul_rn(__fsub_rn(above, 8388736.f), scale);
-        }
-        y[i] = pack(x[0], x[1]);
+        const uint32_t pair = __byte_perm(from[i / 2], 0, i % 2 ? 0x4342 : 0x4140);
+        const float2 both = __half22float2(*(const __half2 *)&pair);
+        x[2 * i] = __fmaf_rn(both.x, by, off), x[2 * i + 1] = __fmaf_rn(both.y, by, off);
     }
-    return to;
 }
 
-__device__ static inline uint4 sf_cuda_eight_q4_0(uint2 raw, bool high, float scale)
+__device__ static inline void sf_cuda_eight_q4_0(uint2 raw, bool high, float scale, float (&x)[8])
 {
-    uint4 to;
-    uint32_t *y = (uint32_t *)&to;
     const uint32_t from[2] = {high ? raw.x >> 4 : raw.x, high ? raw.y >> 4 : raw.y};
     const float off7 = __fmul_rn(-136.f, scale), off15 = __fmul_rn(-32776.f, scale); /* exact: 5 digits and 13 */
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         const uint32_t turned = __byte_perm(from[i], 0, 0x1032);
-        const float x[4] = {
-            __fmaf_rn(__uint_as_float((turned & 0x000f0000) | 0x43000000), scale, off7),
-            __fmaf_rn(__uint_as_float((from[i] & 0x00000f00) | 0x47000000), scale, off15),
-            __fmaf_rn(__uint_as_float((from[i] & 0x000f0000) | 0x43000000), scale, off7),
-            __fmaf_rn(__uint_as_float((turned & 0x00000f00) | 0x47000000), scale, off15),
-        };
-        y[2 * i] = pack(x[0], x[1]), y[2 * i + 1] = pack(x[2], x[3]);
+        x[4 * i] = __fmaf_rn(__uint_as_float((turned & 0x000f0000) | 0x43000000), scale, off7);
+        x[4 * i + 1] = __fmaf_rn(__uint_as_float((from[i] & 0x00000f00) | 0x47000000), scale, off15);
+        x[4 * i + 2] = __fmaf_rn(__uint_as_float((from[i] & 0x000f0000) | 0x43000000), scale, off7);
+        x[4 * i + 3] = __fmaf_rn(__uint_as_float((turned & 0x00000f00) | 0x47000000), scale, off15);
     }
-    return to;
 }
 #endif
 
