@@ -94,17 +94,27 @@ __device__ static inline void sf_cuda_eight_int8(uint2 raw, float scale, float (
     }
 }
 
+/* The float of bits (x & mask) | power, in one instruction, which takes one constant: the other is kept from being one. */
+__device__ static inline float sf_cuda_digits_of(uint32_t x, uint32_t mask, uint32_t power)
+{
+    uint32_t y;
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(y) : "r"(x), "r"(mask), "r"(power));
+    return __uint_as_float(y);
+}
+
 __device__ static inline void sf_cuda_eight_q4_0(uint2 raw, bool high, float scale, float (&x)[8])
 {
     const uint32_t from[2] = {high ? raw.x >> 4 : raw.x, high ? raw.y >> 4 : raw.y};
     const float off7 = __fmul_rn(-136.f, scale), off15 = __fmul_rn(-32776.f, scale); /* exact: 5 digits and 13 */
+    uint32_t two7 = 0x43000000, two15 = 0x47000000;
+    asm("" : "+r"(two7), "+r"(two15));
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         const uint32_t turned = __byte_perm(from[i], 0, 0x1032);
-        x[4 * i] = __fmaf_rn(__uint_as_float((turned & 0x000f0000) | 0x43000000), scale, off7);
-        x[4 * i + 1] = __fmaf_rn(__uint_as_float((from[i] & 0x00000f00) | 0x47000000), scale, off15);
-        x[4 * i + 2] = __fmaf_rn(__uint_as_float((from[i] & 0x000f0000) | 0x43000000), scale, off7);
-        x[4 * i + 3] = __fmaf_rn(__uint_as_float((turned & 0x00000f00) | 0x47000000), scale, off15);
+        x[4 * i] = __fmaf_rn(sf_cuda_digits_of(turned, 0x000f0000, two7), scale, off7);
+        x[4 * i + 1] = __fmaf_rn(sf_cuda_digits_of(from[i], 0x00000f00, two15), scale, off15);
+        x[4 * i + 2] = __fmaf_rn(sf_cuda_digits_of(from[i], 0x000f0000, two7), scale, off7);
+        x[4 * i + 3] = __fmaf_rn(sf_cuda_digits_of(turned, 0x00000f00, two15), scale, off15);
     }
 }
 #endif
