@@ -93,6 +93,7 @@ __global__ void pool_groups(const __grid_constant__ diagonal_map m, int first, i
 
 sf_status sf_cuda_antidiagonals(sf_backend *b, const sf_attention *a, int block, int stride, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "antidiagonals"));
     if (a->kv.tail.n) return sf_fail(SF_INTERNAL, "antidiagonals: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);
     diagonal_map m = {};
     m.q = (const bf16 *)a->q, m.k = (const bf16 *)a->kv.prompt.k, m.capacity = a->kv.prompt.capacity;
@@ -145,6 +146,7 @@ __global__ void key_components(sf_kv kv, int D, const float *basis, int N, int R
 sf_status sf_cuda_components(sf_backend *b, const sf_attention *a, bool of_keys, const float *basis, int R, int first,
                              int64_t stride, void *out)
 {
+    if (of_keys) SF_TRY(sf_cache_refuse(&a->kv.prompt, "components"));
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int keys = a->keys - first;
     if (of_keys && keys > 0) {
@@ -306,6 +308,7 @@ __global__ void join_pieces(const float *part, int pieces, int width, int N, boo
 
 sf_status sf_cuda_value_means(sf_backend *b, const sf_attention *a, int first, float *sum, void *mean)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "value_means"));
     enum { PIECE = 512 };
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int pieces = ceil_div(a->keys - first, (int)PIECE), width = a->kv_heads * a->head_dim;
@@ -352,6 +355,7 @@ __global__ void representatives(sf_kv kv, int D, int page, int most, const float
 sf_status sf_cuda_representatives(sf_backend *b, const sf_attention *a, int page, int most, const float *score, int64_t stride,
                                   int first, int end, int64_t pages, float *mean)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "representatives"));
     if (end > first) {
         representatives<<<dim3(end - first, a->kv_heads), 32, 0, sf_cuda_of(b)->stream>>>(a->kv, a->head_dim, page, most, score, stride, first, pages, mean);
         LAUNCH_TRY(representatives);
@@ -398,6 +402,7 @@ __global__ void segment_summaries(const bf16 *q, sf_kv kv, int D, int first_quer
 
 sf_status sf_cuda_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m, void *k, void *v)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "segment_summaries"));
     if (m) {
         float *logit;
         SF_TRY(sf_cuda_workspace(b, (size_t)(a->kv_heads * m * segment) * sizeof *logit, (void **)&logit));

@@ -342,6 +342,7 @@ static sf_status decode_together(sf_backend *b, int lanes, const sf_attention *c
     int most = 0;
     if (D > SF_CUDA_HEAD_DIM) return sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most %d is built", D, SF_CUDA_HEAD_DIM);
     for (int l = 0; l < lanes; l++) {
+        SF_TRY(sf_cache_refuse(&a[l]->kv.prompt, "decode of bands, parts, summaries or other distances, on cuda,"));
         SF_TRY(describe_all(a[l], pattern[l], &x[l]));
         x[l].out = out + (int64_t)l * H * D, x[l].first = shares;
         shares += (int64_t)H * x[l].blocks * (x[l].gated ? x[l].terms : 1);

@@ -52,6 +52,7 @@ __global__ void query_means(const bf16 *q, int64_t n, int T, int H, int D, int b
 
 sf_status sf_cuda_block_means(sf_backend *b, const sf_attention *a, bool of_keys, int block, float *out)
 {
+    if (of_keys) SF_TRY(sf_cache_refuse(&a->kv.prompt, "block_means"));
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int D = a->head_dim;
     int64_t n =
@@ -279,6 +280,7 @@ static sf_status queue_rows(sf_backend *b, const sf_attention *a, int first, int
 
 sf_status sf_cuda_key_probabilities(sf_backend *b, const sf_attention *a, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_probabilities"));
     SF_TRY(queue_rows(b, a, 0, 1, p));
     sf_meter_key_probabilities(b, a);
     return SF_OK;
@@ -310,6 +312,7 @@ enum { MASS_BYTES = 64 << 20, MASS_ROWS = 32768 };
 sf_status sf_cuda_top_block_mass(sf_backend *b, const sf_attention *a, int block_q, int block_k, int heads, int k,
                                  sf_lists *out)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "top_block_mass"));
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int queries = ceil_div(a->queries, block_q), blocks = ceil_div(a->keys, block_k);
     int64_t row_bytes = (int64_t)a->heads * a->keys * (int64_t)sizeof(float), some = row_bytes ? MASS_BYTES / row_bytes : 1;

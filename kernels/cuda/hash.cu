@@ -96,6 +96,7 @@ static sf_status fits(const sf_attention *a, const sf_hash *hash)
 sf_status sf_cuda_hash_keys(sf_backend *b, const sf_attention *a, const sf_hash *hash, const float *plane, int64_t room, float *centre,
                             int32_t *code)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "hash_keys"));
     cudaStream_t stream = sf_cuda_of(b)->stream;
     SF_TRY(fits(a, hash));
     if (hash->end > hash->begin) {
@@ -161,6 +162,7 @@ __global__ void hash_matches(const bf16 *q, sf_kv kv, int N, int group, sf_hash 
 sf_status sf_cuda_hash_matches(sf_backend *b, const sf_attention *a, const sf_hash *hash, const float *plane, int64_t room,
                                const float *centre, const int32_t *code, float *x)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "hash_matches"));
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int32_t *query;
     SF_TRY(fits(a, hash));

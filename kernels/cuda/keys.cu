@@ -36,6 +36,7 @@ __global__ void listed_probabilities(sf_lists at, const bf16 *q, sf_kv kv, int D
 
 sf_status sf_cuda_listed_probabilities(sf_backend *b, const sf_attention *a, const sf_lists *at, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "listed_probabilities"));
     listed_probabilities<<<a->heads, THREADS, 0, sf_cuda_of(b)->stream>>>(*at, (const bf16 *)a->q, a->kv, a->head_dim, a->keys,
                                                                           a->heads, a->heads / a->kv_heads, a->scale, a->softcap, p);
     LAUNCH_TRY(listed_probabilities);
@@ -118,6 +119,7 @@ __global__ void key_norms(sf_kv kv, int D, int first, bool values, int N, float 
 
 sf_status sf_cuda_key_norms(sf_backend *b, const sf_attention *a, bool of_values, float *norm)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_norms"));
     const int first = of_values ? a->rotated : 0;
     dim3 grid((unsigned)ceil_div(a->keys, (int)WARPS), (unsigned)a->kv_heads);
     key_norms<<<grid, THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, a->head_dim, first, of_values, a->keys, norm);
@@ -156,6 +158,7 @@ __global__ void key_cosines(sf_kv kv, int D, int N, const float *mean, float *co
 
 sf_status sf_cuda_key_cosines(sf_backend *b, const sf_attention *a, float *cosine)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_cosines"));
     cudaStream_t stream = sf_cuda_of(b)->stream;
     dim3 grid((unsigned)ceil_div(a->keys, (int)WARPS), (unsigned)a->kv_heads);
     float *mean;
@@ -298,6 +301,7 @@ __global__ void softmax_row(float *p, int N)
 
 sf_status sf_cuda_expected_attention(sf_backend *b, const sf_attention *a, int skip, int ahead, float *p)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "expected_attention"));
     if (!a->frequency) return sf_fail(SF_UNSUPPORTED, "expected attention needs rotary positions");
     if (skip >= a->queries) skip = 0;
     cudaStream_t stream = sf_cuda_of(b)->stream;

@@ -164,6 +164,7 @@ __global__ void nobody(int64_t n, int32_t *member)
 sf_status sf_cuda_kmeans(sf_backend *b, const sf_attention *a, const sf_kmeans_how *how, int64_t room, int32_t *member, void *centroid,
                          void *value, float *size, float *log_size)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "kmeans"));
     cudaStream_t stream = sf_cuda_of(b)->stream;
     clustering x = {a->kv, *how, a->kv_heads, a->head_dim, a->heads / a->kv_heads, sf_clusters(how), room, member, NULL, NULL};
     int64_t n = (int64_t)x.G * x.all;

@@ -3,9 +3,6 @@
 #define SF_CUDA_PACKED_CUH
 
 #include "kernels/cuda/device.cuh"
-extern "C" {
-#include "kernels/cache.h"
-}
 #include <cuda_fp16.h>
 #include <cuda_fp8.h>
 

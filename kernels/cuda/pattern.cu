@@ -686,6 +686,7 @@ __global__ void mean_mass(const share_of_mass *part, int rows, int H, int parts,
 sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                        float *covered)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "mass"));
     sf_cuda *c = sf_cuda_of(b);
     if (rows < 1) return sf_fail(SF_INTERNAL, "mass: no rows sampled");
     int parts = ceil_div(a->keys, (int)MASS_KEYS);

@@ -334,6 +334,7 @@ static sf_status take_gated(sf_backend *b, const sf_attention *a, const sf_patte
 
 sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, void *out)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "prefill"));
     if (a->queries == 0) return SF_OK;
     if (a->kv.tail.n)
         return sf_fail(SF_INTERNAL, "prefill: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);

@@ -265,6 +265,7 @@ static sf_status run(sf_backend *b, const sf_attention *a, int w, int step, sf_r
 sf_status sf_cuda_probe(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce, float *column,
                         float *diagonal)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "probe"));
     int rows = ceil_div(a->queries, step), w = window < rows ? window : rows;
     if (a->kv.tail.n)
         return sf_fail(SF_INTERNAL, "probe: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);

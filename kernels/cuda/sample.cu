@@ -153,6 +153,7 @@ __global__ void sample_moments(const float *x, sf_lists at, const bf16 *q, sf_kv
 
 sf_status sf_cuda_sample_moments(sf_backend *b, const sf_attention *a, const float *x, const sf_lists *at, bool values, sf_moments *moment)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "sample_moments"));
     if (a->head_dim > SF_CUDA_HEAD_DIM) return sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most %d is built", a->head_dim, SF_CUDA_HEAD_DIM);
     float *weight;
     SF_TRY(sf_cuda_workspace(b, (size_t)(a->heads * at->stride + 1) * sizeof *weight, (void **)&weight));
@@ -208,6 +209,7 @@ __global__ void pack_keys(sf_kv kv, int first, int N, int D, int64_t room, int32
 
 sf_status sf_cuda_pack_keys(sf_backend *b, const sf_attention *a, int first, int64_t room, int32_t *code, float *range)
 {
+    SF_TRY(sf_cache_refuse(&a->kv.prompt, "pack_keys"));
     if (a->keys > first) {
         int blocks = ceil_div(a->keys - first, (int)WARPS);
         pack_keys<<<dim3(blocks < 4096 ? blocks : 4096, a->kv_heads), THREADS, 0, sf_cuda_of(b)->stream>>>(a->kv, first, a->keys,
