@@ -103,7 +103,7 @@ __device__ static inline bool find(const lane &l, const int32_t *pages, int from
 /* A warp's keys on their way. Of a packed prompt they are so in here too, and become floats as they are read; what lies in the tail
  * leaves its room empty. */
 template <int DIM, sf_cuda_held HELD> struct ring {
-    static const int STAGES = HELD == SF_HELD_Q4_0 ? 4 : 3, PIECES = DIM / (HELD == SF_HELD_Q4_0 ? 32 : 16), /* of 16 bytes, a row */
+    static const int STAGES = HELD == SF_HELD_Q4_0 && DIM <= 128 ? 4 : 3, PIECES = DIM / (HELD == SF_HELD_Q4_0 ? 32 : 16), /* of 16 bytes, a row */
                      SCALES = HELD == SF_HELD_Q4_0 ? DIM / 16 : 4, BLOCKS = DIM <= 64 ? 4 : 2; /* bytes a row; of a multiprocessor, of wide tiles */
     uint4 k[STAGES][STEP * PIECES], v[STAGES][STEP * PIECES];
     uint4 scale[STAGES][HELD == SF_HELD_E4M3 ? 1 : 2 * STEP * SCALES / 16]; /* of the keys, then of the values */
@@ -162,7 +162,7 @@ __device__ static inline float power_of_two(float x)
 enum shape { ANY, FULL, NARROW };
 
 template <int DIM, sf_cuda_held HELD, shape SHAPE>
-__global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE == NARROW ? DIM <= 64 ? 5 : DIM <= 128 ? 4 : 2 : ring<DIM, HELD>::BLOCKS)
+__global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE == NARROW ? DIM <= 128 ? 4 : 2 : ring<DIM, HELD>::BLOCKS)
     decode_part(const __grid_constant__ batch b, int H, int G, int head_dim, int max_parts, int first_head, partial *weight, float *out)
 {
     typedef ring<DIM, HELD> warp_ring;
@@ -352,16 +352,11 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
     float o[HALVES][TILE / 2][4] = {};
     int steps = max(0, (end - from - warp * STEP + WARPS * STEP - 1) / (WARPS * STEP));
     uint64_t queue = 0, late_queue = 0; /* 16 bits a queued step, the next one lowest */
-#pragma unroll
-    for (int i = 0; i < STAGES - 1; i++) {
-        if (i < steps) queue |= (uint64_t)fetch(i) << 16 * i;
-        if (HELD != SF_HELD_FLOATS && i < steps) late_queue |= (uint64_t)late << 16 * i;
-        pending[i] = ahead;
-        copy_commit();
-    }
-    for (int step = 0; step < steps; step++) {
-        copy_wait<STAGES - 2>();
-        __syncwarp();
+    for (int step = 1 - STAGES; step < steps; step++) { /* the first ones queue alone: the code that does is here once */
+        if (step >= 0) {
+            copy_wait<STAGES - 2>();
+            __syncwarp();
+        }
         unsigned known = queue & 0xffff, in_tail = late_queue & 0xffff;
         queue >>= 16, late_queue >>= 16;
         float bias = pending[0];
@@ -373,6 +368,7 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
         }
         pending[STAGES - 2] = ahead;
         copy_commit();
+        if (step < 0) continue;
 
         int stage = step % STAGES, tail_at = 0;
         if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0) && in_tail >> at % STEP & 1)
@@ -744,7 +740,8 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
 {
     const bool full = a->head_dim == DIM, narrow = full && a->heads / a->kv_heads <= 8;
     const sf_cuda_held held = sf_cuda_held_of(&a->kv.prompt);
-    if (held == SF_HELD_FLOATS && full && !narrow) return run_held<DIM, SF_HELD_FLOATS, FULL>(b, a, lanes, n, parts, out);
+    if constexpr (DIM <= 128) /* of 256 it spills, as ANY does not */
+        if (held == SF_HELD_FLOATS && full && !narrow) return run_held<DIM, SF_HELD_FLOATS, FULL>(b, a, lanes, n, parts, out);
 #define RUN_HELD(held) (narrow ? run_held<DIM, held, NARROW>(b, a, lanes, n, parts, out) : run_held<DIM, held, ANY>(b, a, lanes, n, parts, out))
     switch (held) {
     case SF_HELD_FLOATS: return RUN_HELD(SF_HELD_FLOATS);
