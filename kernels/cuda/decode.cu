@@ -43,7 +43,7 @@
 
 #include <string.h>
 
-enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 64, PART_LEAST = 512, HEADS = 16, JOINERS = 256 };
+enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 64, PART_LEAST = 512, HEADS = 16, JOINERS = 256, JOIN_EARLY = 16 };
 
 struct lane {
     const bf16 *q;           /* [H, D] */
@@ -174,16 +174,18 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
     const lane &l = b.lane[blockIdx.x]; /* fastest: lanes of one prompt read the same keys at the same time */
     int reader = blockIdx.z, group = H / l.readers, part = blockIdx.y, list = list_of(l, reader), g = reader * group / (H / G);
     if (reader >= l.readers || first_head >= group) return;
+    /* A page number for each thread, asked for beside how many there are: behind that what is there is not looked at. */
+    int from = part * l.part, begin = l.pages ? from / l.page : 0;
+    const int32_t early = l.pages && begin + (int)threadIdx.x < l.stride ? l.pages[list * l.stride + begin + threadIdx.x] : 0;
     int slots = l.pages ? l.listed[list] * l.page : l.n[0] + l.n[1];
-    int from = part * l.part, end = min(slots, from + l.part);
+    int end = min(slots, from + l.part);
     if (from >= slots) return;
     int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), at = threadIdx.x % 32, r = at / 4, t = at % 4; /* warp: seen to be the same in all of it */
     warp_ring &own = ((warp_ring *)shared)[warp];
     const int32_t *pages = NULL;
     if (l.pages) {
-        int begin = from / l.page;
         for (int i = begin + threadIdx.x; i <= (end - 1) / l.page; i += blockDim.x)
-            page_list[i - begin] = l.pages[list * l.stride + i];
+            page_list[i - begin] = i == begin + (int)threadIdx.x ? early : l.pages[list * l.stride + i];
         pages = page_list;
         __syncthreads();
     }
@@ -640,19 +642,27 @@ __global__ void __launch_bounds__(JOINERS)
     int h = blockIdx.x, g = h / (H / G), list = list_of(l, h / (H / l.readers)), slots = l.pages ? l.listed[list] * l.page : l.n[0] + l.n[1];
     int parts = (slots + l.part - 1) / l.part, rows = JOINERS / D, d = threadIdx.x % D, row = threadIdx.x / D;
     int64_t from = ((int64_t)blockIdx.y * H + h) * max_parts;
+    /* Asked for before anything is known of them, behind the lane's parts too: then what is there is not looked at. */
+    const partial got = threadIdx.x < max_parts ? weight[from + threadIdx.x] : partial{-INFINITY, 0};
+    float early[JOIN_EARLY];
+#pragma unroll
+    for (int k = 0; k < JOIN_EARLY; k++) early[k] = row < rows && row + k * rows < max_parts ? part_out[(from + row + k * rows) * D + d] : 0;
     if (l.pairs && threadIdx.x / 32 == JOINERS / 32 - 1) {
         int64_t keys = keys_read(l, g, list);
         if (threadIdx.x % 32 == 0) l.pairs[h] += keys;
     }
-    partial mine = threadIdx.x < parts ? weight[from + threadIdx.x] : partial{-INFINITY, 0};
+    partial mine = threadIdx.x < parts ? got : partial{-INFINITY, 0};
     float top = block_max(mine.most, shared), fade = mine.most == -INFINITY ? 0 : exp2f(mine.most - top);
     float all = block_sum(fade * mine.sum, shared);
     if (threadIdx.x < parts) share[threadIdx.x] = fade;
     __syncthreads();
     float sum = 0;
     if (row < rows) {
+#pragma unroll
+        for (int k = 0; k < JOIN_EARLY; k++)
+            if (row + k * rows < parts) sum += share[row + k * rows] * early[k];
 #pragma unroll 8
-        for (int i = row; i < parts; i += rows) sum += share[i] * part_out[(from + i) * D + d];
+        for (int i = row + JOIN_EARLY * rows; i < parts; i += rows) sum += share[i] * part_out[(from + i) * D + d];
     }
     value[threadIdx.x] = sum;
     __syncthreads();
