@@ -172,6 +172,35 @@ static sf_status quest_step(int lanes, const sf_attention *const *a, sf_pattern 
     return b.ops->decode(&b, lanes, a, pattern, out);
 }
 
+/* Dense steps over the same prompts, packed; `exact`: what they took as they were. */
+static void packed_steps(int lanes, const sf_attention *a, double exact)
+{
+    const int keys = a->keys, G = a->kv_heads, D = a->head_dim;
+    const sf_pattern dense = {.kind = SF_DENSE};
+    const sf_pattern *pattern[16];
+    void *out = room((size_t)lanes * (size_t)(a->heads * D) * 2);
+    for (const sf_cache_format *f = sf_cache_formats; f->name; f++) {
+        if (!f->packed || (f->group && D % f->group)) continue;
+        sf_attention packed[16];
+        const sf_attention *lane[16];
+        const size_t bytes = sf_cache_packed_bytes(f, G, keys, D);
+        for (int i = 0; i < lanes; i++) {
+            sf_kv_part from = a[i].kv.prompt, *to = &packed[i].kv.prompt;
+            packed[i] = a[i], lane[i] = &packed[i], pattern[i] = &dense;
+            from.n = 0;
+            to->k = room(bytes), to->v = room(bytes), to->format = f, to->packed = true;
+            MUST(b.ops->pack_kv(&b, &from, to, keys, G, D));
+        }
+        double ms;
+        TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
+        const double read = 2.0 * lanes * (double)sf_cache_bytes(f, SF_BF16, (int64_t)keys * G, D);
+        printf("decode dense %-4s %2d/%d dim %3d %6d x %2d lanes  %8.1f us  %6.0f GB/s = %3.0f %% of copy  %.2f x as fast as bf16\n", f->name, a->heads, G, D,
+               keys, lanes, ms * 1e3, read / ms / 1e6, 100 * read / ms / copied, exact / ms);
+        for (int i = 0; i < lanes; i++) b.ops->free(&b, packed[i].kv.prompt.k), b.ops->free(&b, packed[i].kv.prompt.v);
+    }
+    b.ops->free(&b, out);
+}
+
 static void decode(int heads, int kv_heads, int dim, int keys, int lanes)
 {
     sf_attention a[16];
@@ -208,6 +237,7 @@ static void decode(int heads, int kv_heads, int dim, int keys, int lanes)
     TIME(ms, 20, b.ops->decode(&b, lanes, lane, pattern, out));
     printf("decode dense %2d/%d dim %3d %6d x %2d lanes  %8.1f us  %6.0f GB/s = %3.0f %% of copy\n", heads, kv_heads, dim, keys, lanes, ms * 1e3,
            4.0 * size * lanes / ms / 1e6, 100 * 4.0 * size * lanes / ms / copied);
+    packed_steps(lanes, a, ms);
     for (int64_t i = 0; i < lanes; i++)
         MUST(b.ops->page_bounds(&b, &a[i], PAGE, 0, pages, low + i * size / PAGE, high + i * size / PAGE));
     double choose, all;
