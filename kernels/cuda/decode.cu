@@ -5,29 +5,39 @@
  * Each warp streams its own keys, 16 a step, through a ring in shared memory that only it waits for (cp.async), and
  * reads them as tensor-core fragments with 16-byte loads:
  *
- *  - K: thread (quad r, t) takes d = [32c + 8t, +8) of key r. A product sums over d in any order that both operands
- * agree on, so these are the fragments of two products; the query's are permuted to match, once.
- *  - V: the second operand of P·V wants pairs of keys. The thread takes d = [64c + 8r, +8) of keys 2t and 2t + 1 and
- *    interleaves their halves; column r of product j is then d = 64c + 8r + j, undone when the result is written.
+ *  - K: thread (quad r, t) takes d = [32c + 8t, +8) of a key. A product sums over d in any order that both operands
+ *    agree on, so these are the fragments of two products; the query's are permuted to match, once.
+ *  - V: P·V wants pairs of keys. The thread takes d = [64c + 8r, +8) of keys 2t, 2t + 1, 2t + 8 and 2t + 9 and
+ *    interleaves their halves.
  *  - 16-byte chunks of row n are swizzled by ((n / 2 % 4) * 2) ^ (n % 2 * 4), which keeps both reads free of conflicts.
  *
+ * Two tiles, by query heads of a kv head: up to 8, the common case, have keys as rows of the first product and dimensions as
+ * rows of the second, heads as columns of both (NARROW); more are rows, 16 at a time. The narrow one has half the products,
+ * exponentials and registers. Which one it is depends on the model alone.
+ *
+ * A packed prompt (kernels/cache.h) goes through the ring as it is, scales beside it, and becomes bf16 as fragments are read
+ * (packed.cuh): 2.5 to 3.5 instructions a number, once for all heads. They are the numbers that the simulated format holds,
+ * in the same products: the same bits. 8 bytes are read where floats have 16; place() keeps those reads free of conflicts.
+ * Keys of the tail, which is of floats, are read where they lie when their step comes, having been asked for into L2.
+ *
  * Keys of the prompt come from a shared cache, later ones from the lane's own tail; a cache may hold fewer keys for
- * some heads than for others. The first version loaded fragments straight from memory: 1.8 TB/s at 128k keys on an
- * H200, too little in flight.
+ * some heads than for others. Most steps are 16 rows one after the other, which are copied without looking at each.
  *
- * Measured on one H200 (copy 4.25 TB/s), 32/8 heads of 128: 128k keys, 1 sequence 3.8 TB/s, 16 sequences 4.2; 32k keys, 1
- * sequence 2.6. Selected pages, 1/16 of 128k keys: 24 us for one sequence, 181 us for 16 (3.0 TB/s).
+ *     as sm_90a compiles it         64        128       256       narrow tiles; wide ones 111, 188, 251
+ *     registers, bf16               96        145       188       spills: none, but for int4 in wide tiles of 256
+ *     registers, packed             114-125   120-127   183-199
+ *     instructions, bf16            1300      1540      1860
+ *     shared memory, KB, bf16       49        98        131       and 4 bytes a page number
+ *                        int8       26        51        101
+ *     blocks a multiprocessor       4         2         1         packed: 4, 4, 2
  *
- *     padded head dim               64        128       256       spills: none; the join: 40 registers
- *     registers of the parts        108       163       255
- *     shared memory, KB             49        98        131       and 4 bytes a page number
- *     blocks a multiprocessor       4         2         1
- *     keys in flight, KB a block    32        64        64
+ * Not yet run on a GPU as it is. The kernel before, of wide tiles alone and 7370 instructions at 128, on one H200 (copy 4.25
+ * TB/s), 32/8 heads of 128: 128k keys, 1 sequence 3.8 TB/s, 16 sequences 4.2; 32k keys, 1 sequence 2.3. Selected pages, 1/16
+ * of 128k keys: 27 us for one sequence, 186 us for 16.
  *
- * What limits it now: a part of a short list is 8 steps a warp, whose start (page numbers, query, the first keys: three trips
- * to memory one after the other) and end (the warps' shares through shared memory) take a third as long as reading it;
- * sequences of one prompt read the same keys side by side, but each multiplies for itself. Next: the first keys asked for
- * before the query is; rows of several lanes of one prompt, dense or a window, in one tile of 16, which reads them once.
+ * By count of instructions, of four a cycle and multiprocessor: a step of a warp is 340 in bf16, 640 of fp8, 820 of int8, 810 of
+ * int4, whose bytes come in 500, 250, 260 and 140 cycles: int4 is bound by instructions. Next: rows of several lanes of one
+ * prompt in one tile, which reads and turns its keys once.
  *
  * A step of a layer is 15 launches (seven products, two norms, two rotations, gate, store, parts, join), 4 more for a lane that
  * chooses pages, about 2.3 us of host time each. Between kernels the next one's blocks come in early (sf_begin()), and a
