@@ -15,11 +15,13 @@
  * Test: make test-cuda. */
 #include "kernels/cuda/bands.cuh"
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/packed.cuh"
 
 #include <string.h>
 
 enum { WARPS = 8, ELEMENTS = SF_CUDA_HEAD_DIM / 32, SLOTS_A_BLOCK = 2048, MOST_BLOCKS = 64, LANES = 32 };
-enum { RESIDENT = 3 }; /* blocks of a multiprocessor: 80 registers, of which none is spilt on sm_80 and sm_90a */
+/* Blocks of a multiprocessor: 80 registers, of which none is spilt on sm_80 and sm_90a; of a packed prompt 128. */
+enum { RESIDENT = 3, RESIDENT_PACKED = 2 };
 
 struct term {
     sf_pattern_kind kind; /* DENSE, BANDS, PAGES, CONSTANT */
@@ -46,6 +48,7 @@ struct query {
     uint64_t *pairs;
     bf16 *out;
     int64_t first; /* of its shares among those of all lanes */
+    sf_cuda_packed_pair packed; /* the prompt, where it is */
     term term[SF_MOST_PARTS];
 };
 
@@ -83,11 +86,13 @@ struct found {
     const bf16 *k, *v; /* NULL: no key that is seen */
     float bias;
     int by; /* positions to turn the query by */
+    int64_t packed; /* PACKED: the row of a packed prompt that it is; else -1 */
 };
 
-__device__ static inline found find(const query &x, const term &t, const slots &s, int h, int i, int end)
+template <bool PACKED> __device__ static inline found find(const query &x, const term &t, const slots &s, int h, int i, int end)
 {
     found f = {};
+    f.packed = -1;
     int g = h / (x.H / x.G), position = x.N - 1, key = -1;
     if (i >= end) return f;
     if (i >= s.keys) {
@@ -115,9 +120,16 @@ __device__ static inline found find(const query &x, const term &t, const slots &
     int at = old ? key : key - x.kv.prompt.n;
     if (part.count && at >= part.count[g]) return f;
     int64_t row = (g * part.capacity + at) * x.D;
-    f.k = (const bf16 *)part.k + row, f.v = (const bf16 *)part.v + row;
+    f.k = (const bf16 *)part.k + row, f.v = (const bf16 *)part.v + row; /* of a packed row nobody reads there */
+    if (PACKED && old) f.packed = g * part.capacity + at;
     if (key < sf_reach_bound(t.reach, position)) f.by = t.reach.cap + key / t.reach.chunk * t.reach.chunk - position;
     return f;
+}
+
+/* Number d of a key or value. */
+template <bool PACKED> __device__ static inline float number(const query &x, bool value, const bf16 *row, int64_t packed, int d)
+{
+    return PACKED && packed >= 0 ? sf_cuda_packed_number(x.packed.of[value], packed, d) : __bfloat162float(row[d]);
 }
 
 /* ---- one head ---- */
@@ -135,7 +147,7 @@ __device__ __noinline__ static float turned(const query &x, const float *q, int 
 
 /* Shares [blocks] of head h, of all its parts together or, gated, of each: weight [H, blocks, results] from x.first on, out likewise
  * times D. */
-__device__ static inline void take_share(const query &x, partial *weight, float *out)
+template <bool PACKED> __device__ static inline void take_share(const query &x, partial *weight, float *out)
 {
     __shared__ float q[SF_CUDA_HEAD_DIM], shared_out[WARPS][SF_CUDA_HEAD_DIM];
     __shared__ partial shared_weight[WARPS];
@@ -150,13 +162,14 @@ __device__ static inline void take_share(const query &x, partial *weight, float 
         slots s = slots_of(x, t, h);
         int share = ((s.all + x.blocks - 1) / x.blocks + 31) / 32 * 32, end = min(s.all, (block + 1) * share), by = INT_MAX;
         for (int i = block * share + warp * 32; i < end; i += WARPS * 32) {
-            found f = find(x, t, s, h, i + lane, end);
+            found f = find<PACKED>(x, t, s, h, i + lane, end);
             unsigned seen = __ballot_sync(~0u, f.k != NULL);
             float logit = -INFINITY;
             pairs += __popc(seen);
             for (unsigned left = seen; left; left &= left - 1) {
                 int from = __ffs(left) - 1, turn = __shfl_sync(~0u, f.by, from);
                 const bf16 *key = (const bf16 *)__shfl_sync(~0u, (unsigned long long)f.k, from);
+                const int64_t packed = PACKED ? __shfl_sync(~0u, f.packed, from) : -1;
                 if (turn != by) {
                     by = turn;
 #pragma unroll
@@ -168,7 +181,7 @@ __device__ static inline void take_share(const query &x, partial *weight, float 
                 float dot = 0;
 #pragma unroll
                 for (int e = 0; e < ELEMENTS; e++)
-                    if (lane + 32 * e < x.D) dot += now[e] * __bfloat162float(key[lane + 32 * e]);
+                    if (lane + 32 * e < x.D) dot += now[e] * number<PACKED>(x, false, key, packed, lane + 32 * e);
                 dot = warp_sum(dot);
                 if (lane == from) logit = capped(dot * x.scale, x.cap) + f.bias;
             }
@@ -182,9 +195,10 @@ __device__ static inline void take_share(const query &x, partial *weight, float 
                 int from = __ffs(left) - 1;
                 float weight = __shfl_sync(~0u, p, from);
                 const bf16 *value = (const bf16 *)__shfl_sync(~0u, (unsigned long long)f.v, from);
+                const int64_t packed = PACKED ? __shfl_sync(~0u, f.packed, from) : -1;
 #pragma unroll
                 for (int e = 0; e < ELEMENTS; e++)
-                    if (lane + 32 * e < x.D) o[e] += weight * __bfloat162float(value[lane + 32 * e]);
+                    if (lane + 32 * e < x.D) o[e] += weight * number<PACKED>(x, true, value, packed, lane + 32 * e);
             }
         }
         if (!x.gated && k + 1 < x.terms) continue;
@@ -214,9 +228,10 @@ __device__ static inline void take_share(const query &x, partial *weight, float 
     if (lane == 0 && x.pairs && pairs) atomicAdd((unsigned long long *)x.pairs + h, pairs);
 }
 
-__global__ void __launch_bounds__(WARPS * 32, RESIDENT) decode_shares(const __grid_constant__ query x, partial *weight, float *out)
+template <bool PACKED>
+__global__ void __launch_bounds__(WARPS * 32, PACKED ? RESIDENT_PACKED : RESIDENT) decode_shares(const __grid_constant__ query x, partial *weight, float *out)
 {
-    take_share(x, weight, out);
+    take_share<PACKED>(x, weight, out);
 }
 
 /* What is asked of a lane, in shared memory. */
@@ -230,11 +245,12 @@ __device__ static inline const query &lane_of(const query *lanes, int lane, quer
 }
 
 /* Grid: (the most blocks that a lane has) x heads x lanes. */
-__global__ void __launch_bounds__(WARPS * 32, RESIDENT) decode_shares_together(const query *lanes, partial *weight, float *out)
+template <bool PACKED>
+__global__ void __launch_bounds__(WARPS * 32, PACKED ? RESIDENT_PACKED : RESIDENT) decode_shares_together(const query *lanes, partial *weight, float *out)
 {
     __shared__ __align__(16) unsigned char room[sizeof(query)];
     const query &x = lane_of(lanes, blockIdx.z, (query *)room);
-    if ((int)blockIdx.x < x.blocks) take_share(x, weight, out);
+    if ((int)blockIdx.x < x.blocks) take_share<PACKED>(x, weight, out);
 }
 
 /* A block a head. */
@@ -281,7 +297,7 @@ __global__ void tally_shares(const __grid_constant__ query x)
     unsigned long long pairs = 0;
     for (int k = 0; k < x.terms; k++) {
         slots s = slots_of(x, x.term[k], h);
-        for (int i = threadIdx.x; i < s.all; i += blockDim.x) pairs += find(x, x.term[k], s, h, i, s.all).k != NULL;
+        for (int i = threadIdx.x; i < s.all; i += blockDim.x) pairs += find<false>(x, x.term[k], s, h, i, s.all).k != NULL;
     }
     if (pairs) atomicAdd((unsigned long long *)x.pairs + h, pairs);
 }
@@ -325,6 +341,7 @@ static sf_status describe_all(const sf_attention *a, const sf_pattern *p, query 
     x->H = a->heads, x->G = a->kv_heads, x->D = a->head_dim, x->N = a->keys, x->window = a->window, x->layer = a->layer;
     x->scale = a->scale, x->cap = a->softcap, x->frequency = a->frequency, x->interleaved = a->interleaved;
     x->pairs = a->pairs;
+    x->packed = sf_cuda_packed_pair_of(&a->kv.prompt, a->kv_heads, a->head_dim);
     x->gated = p->kind == SF_PARTS && p->gated;
     x->complains = !x->gated && !p->empty, x->lse = x->gated ? NULL : a->lse;
     x->terms = p->kind == SF_PARTS ? p->parts : 1;
@@ -342,7 +359,6 @@ static sf_status decode_together(sf_backend *b, int lanes, const sf_attention *c
     int most = 0;
     if (D > SF_CUDA_HEAD_DIM) return sf_fail(SF_UNSUPPORTED, "cuda: head dim %d; at most %d is built", D, SF_CUDA_HEAD_DIM);
     for (int l = 0; l < lanes; l++) {
-        SF_TRY(sf_cache_refuse(&a[l]->kv.prompt, "decode of bands, parts, summaries or other distances, on cuda,"));
         SF_TRY(describe_all(a[l], pattern[l], &x[l]));
         x[l].out = out + (int64_t)l * H * D, x[l].first = shares;
         shares += (int64_t)H * x[l].blocks * (x[l].gated ? x[l].terms : 1);
@@ -352,14 +368,15 @@ static sf_status decode_together(sf_backend *b, int lanes, const sf_attention *c
     SF_TRY(sf_cuda_workspace(b, LANES * sizeof *sent + (size_t)shares * (sizeof(partial) + D * sizeof(float)), (void **)&sent));
     partial *weight = (partial *)(sent + LANES);
     float *of = (float *)(weight + shares);
+    const bool packed = a[0]->kv.prompt.packed; /* as of all lanes: sf_cuda_decode() */
     if (lanes == 1) {
-        decode_shares<<<dim3(most, H), WARPS * 32, 0, c->stream>>>(x[0], weight, of);
+        (packed ? decode_shares<true> : decode_shares<false>)<<<dim3(most, H), WARPS * 32, 0, c->stream>>>(x[0], weight, of);
         LAUNCH_TRY(decode_shares);
         join_shares<<<H, SF_CUDA_HEAD_DIM, 0, c->stream>>>(x[0], weight, of, c->report);
         LAUNCH_TRY(join_shares);
     } else {
         SF_TRY(b->ops->upload(b, sent, x, (size_t)lanes * sizeof *x));
-        decode_shares_together<<<dim3(most, H, lanes), WARPS * 32, 0, c->stream>>>(sent, weight, of);
+        (packed ? decode_shares_together<true> : decode_shares_together<false>)<<<dim3(most, H, lanes), WARPS * 32, 0, c->stream>>>(sent, weight, of);
         LAUNCH_TRY(decode_shares_together);
         join_shares_together<<<dim3(H, lanes), SF_CUDA_HEAD_DIM, 0, c->stream>>>(sent, weight, of, c->report);
         LAUNCH_TRY(join_shares_together);
