@@ -112,14 +112,14 @@ __device__ static inline bool find(const lane &l, const int32_t *pages, int from
 
 /* A warp's keys on their way. Of a packed prompt they are so in here too, and become floats as they are read; what lies in the tail
  * leaves its room empty. */
-template <int DIM, sf_cuda_held HELD> struct ring {
+template <int DIM, sf_cuda_held HELD, bool DEEP> struct ring {
     static const int STAGES = HELD == SF_HELD_Q4_0 && DIM <= 128 ? 4 : 3, PIECES = DIM / (HELD == SF_HELD_Q4_0 ? 32 : 16), /* of 16 bytes, a row */
                      SCALES = HELD == SF_HELD_Q4_0 ? DIM / 16 : 4, BLOCKS = DIM <= 64 ? 4 : 2; /* bytes a row; of a multiprocessor, of wide tiles */
     uint4 k[STAGES][STEP * PIECES], v[STAGES][STEP * PIECES];
     uint4 scale[STAGES][HELD == SF_HELD_E4M3 ? 1 : 2 * STEP * SCALES / 16]; /* of the keys, then of the values */
 };
-template <int DIM> struct ring<DIM, SF_HELD_FLOATS> {
-    static const int STAGES = DIM > 128 ? 2 : 3, BLOCKS = 1;
+template <int DIM, bool DEEP> struct ring<DIM, SF_HELD_FLOATS, DEEP> {
+    static const int STAGES = DIM > 128 && !DEEP ? 2 : 3, BLOCKS = 1;
     bf16 k[STAGES][STEP][DIM], v[STAGES][STEP][DIM];
 };
 
@@ -168,16 +168,16 @@ __device__ static inline float power_of_two(float x)
 }
 
 /* What a kernel is built for: any head dim up to DIM; DIM itself, which takes out of the loop what rows of other sizes and addresses need;
- * the same of at most 8 query heads. */
-enum shape { ANY, FULL, NARROW };
+ * the same of at most 8 query heads; and that with a step more on its way, where a block may have more shared memory than 164 KB. */
+enum shape { ANY, FULL, NARROW, DEEP };
 
 template <int DIM, sf_cuda_held HELD, shape SHAPE>
-__global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE == NARROW ? DIM <= 128 ? 4 : 2 : ring<DIM, HELD>::BLOCKS)
+__global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE >= NARROW ? DIM <= 128 ? 4 : 2 : ring<DIM, HELD, SHAPE == DEEP>::BLOCKS)
     decode_part(const __grid_constant__ batch b, int H, int G, int head_dim, int max_parts, int first_head, partial *weight, float *out)
 {
-    typedef ring<DIM, HELD> warp_ring;
+    typedef ring<DIM, HELD, SHAPE == DEEP> warp_ring;
     const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = warp_ring::STAGES, D = SHAPE == ANY ? head_dim : DIM;
-    const int TILE = SHAPE == NARROW ? 8 : HEADS; /* heads */
+    const int TILE = SHAPE >= NARROW ? 8 : HEADS; /* heads */
     sf_begin();
     extern __shared__ __align__(128) unsigned char shared[];
     int32_t *page_list = (int32_t *)((warp_ring *)shared + WARPS);
@@ -385,7 +385,7 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
         int stage = step % STAGES, tail_at = 0;
         if (HELD != SF_HELD_FLOATS && __builtin_expect(in_tail != 0, 0) && in_tail >> at % STEP & 1)
             tail_at = tail_of(from + (step * WARPS + warp) * STEP + at % STEP);
-        if constexpr (SHAPE == NARROW) {
+        if constexpr (SHAPE >= NARROW) {
             /* Keys are the rows of the first product, dimensions those of the second: as many rows as keys a step, and a column a head. */
             float s[2][4] = {}; /* two chains of products, one sum: keys r and r + 8, heads 2t and 2t + 1 */
             const int PAIR = CHUNKS < 2 ? 1 : 2;
@@ -569,7 +569,7 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE ==
     __syncthreads();
     float(*shared_out)[TILE][DIM + 4] = (float(*)[TILE][DIM + 4]) shared;
     partial(*shared_weight)[TILE] = (partial(*)[TILE])(shared_out + WARPS);
-    if constexpr (SHAPE == NARROW) {
+    if constexpr (SHAPE >= NARROW) {
 #pragma unroll
         for (int h = 0; h < 2; h++) {
 #pragma unroll
@@ -727,6 +727,14 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     return SF_OK;
 }
 
+/* The longest part that has page numbers: as many of them at most. */
+static int most_part(const batch *lanes, int n)
+{
+    int longest = 0;
+    for (int i = 0; i < n; i++) longest = lanes->lane[i].pages && lanes->lane[i].part > longest ? lanes->lane[i].part : longest;
+    return longest;
+}
+
 template <int DIM, sf_cuda_held HELD, shape SHAPE>
 static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lanes, int n, int parts, bf16 *out)
 {
@@ -736,13 +744,10 @@ static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lan
     partial *weight;
     SF_TRY(sf_cuda_workspace(b, rows * (sizeof *weight + D * sizeof(float)), (void **)&weight));
     float *part_out = (float *)(weight + rows);
-    int longest = 0, readers = 0; /* part: as many page numbers at most */
-    for (int i = 0; i < n; i++) {
-        longest = lanes->lane[i].pages && lanes->lane[i].part > longest ? lanes->lane[i].part : longest;
-        readers = lanes->lane[i].readers > readers ? lanes->lane[i].readers : readers;
-    }
-    size_t shares = (size_t)WARPS * (SHAPE == NARROW ? 8 : HEADS) * ((DIM + 4) * sizeof(float) + sizeof(partial));
-    size_t bytes = WARPS * sizeof(ring<DIM, HELD>) + (longest + 1) * sizeof(int32_t);
+    int longest = most_part(lanes, n), readers = 0;
+    for (int i = 0; i < n; i++) readers = lanes->lane[i].readers > readers ? lanes->lane[i].readers : readers;
+    size_t shares = (size_t)WARPS * (SHAPE >= NARROW ? 8 : HEADS) * ((DIM + 4) * sizeof(float) + sizeof(partial));
+    size_t bytes = WARPS * sizeof(ring<DIM, HELD, SHAPE == DEEP>) + (longest + 1) * sizeof(int32_t);
     if (bytes < shares) bytes = shares;
     SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM, HELD, SHAPE>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
@@ -760,6 +765,10 @@ static sf_status run(sf_backend *b, const sf_attention *a, const batch *lanes, i
 {
     const bool full = a->head_dim == DIM, narrow = full && a->heads / a->kv_heads <= 8;
     const sf_cuda_held held = sf_cuda_held_of(&a->kv.prompt);
+    if constexpr (DIM == 256) { /* two steps of its floats on their way, not one, are 196 KB, and page numbers */
+        const size_t deep = WARPS * sizeof(ring<DIM, SF_HELD_FLOATS, true>) + ((size_t)most_part(lanes, n) + 1) * sizeof(int32_t);
+        if (held == SF_HELD_FLOATS && narrow && deep <= sf_cuda_of(b)->shared_memory) return run_held<DIM, SF_HELD_FLOATS, DEEP>(b, a, lanes, n, parts, out);
+    }
     if constexpr (DIM <= 128) /* of 256 it spills, as ANY does not */
         if (held == SF_HELD_FLOATS && full && !narrow) return run_held<DIM, SF_HELD_FLOATS, FULL>(b, a, lanes, n, parts, out);
 #define RUN_HELD(held) (narrow ? run_held<DIM, held, NARROW>(b, a, lanes, n, parts, out) : run_held<DIM, held, ANY>(b, a, lanes, n, parts, out))
