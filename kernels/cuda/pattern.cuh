@@ -158,8 +158,8 @@ __device__ static inline sf_cuda_row sf_cuda_row_of(const sf_cuda_plan &p, int p
     return sf_cuda_row_at(position, p.window, p.reach, p.share, full);
 }
 
-/* For whole warps. */
-__device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int tile, int list_head)
+/* A tile's rows; no slots yet. */
+__device__ static inline sf_cuda_tile sf_cuda_rows_of(const sf_cuda_plan &p, int tile, int list_head)
 {
     sf_cuda_tile t;
     int block = tile / p.parts;
@@ -172,6 +172,24 @@ __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int
     t.selection = sf_cuda_selection(p, list_head);
     t.band = p.own;
     t.split = t.base = t.slots = t.list = t.from[0] = t.from[1] = t.whole = t.pieces = 0;
+    return t;
+}
+
+/* A tile under lists of blocks. */
+__device__ static inline sf_cuda_tile sf_cuda_block_tile(const sf_cuda_plan &p, int tile, int list_head)
+{
+    sf_cuda_tile t = sf_cuda_rows_of(p, tile, list_head);
+    if (t.queries == 0) return t;
+    t.list = t.selection * p.list_rows + t.query * p.every / p.list_q;
+    t.slots = p.first.count[t.list] * p.block_k;
+    return t;
+}
+
+/* For whole warps. */
+__device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int tile, int list_head)
+{
+    if (p.kind == SF_BLOCKS) return sf_cuda_block_tile(p, tile, list_head);
+    sf_cuda_tile t = sf_cuda_rows_of(p, tile, list_head);
     if (t.queries == 0) return t;
     int last = t.position + (t.queries - 1) * p.every;
     if (p.summaries) {
@@ -188,9 +206,6 @@ __device__ static inline sf_cuda_tile sf_cuda_tile_of(const sf_cuda_plan &p, int
             const int32_t *column = p.first.index + t.selection * p.first.stride;
             t.slots += sf_warp_bound(p.first.count[t.selection], [&](int i) { return column[i] <= last; });
         }
-    } else if (p.kind == SF_BLOCKS) {
-        t.list = t.selection * p.list_rows + t.query * p.every / p.list_q;
-        t.slots = p.first.count[t.list] * p.block_k;
     } else if (p.kind == SF_COLUMNS_DIAGONALS) {
         list_head = t.list = t.selection;
         const int2 *piece = p.piece + (int64_t)list_head * 2 * p.piece_stride;

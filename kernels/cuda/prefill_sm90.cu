@@ -25,7 +25,8 @@
  * results/bench/cuda-h200.txt). Dense, 32/8 heads: head dim 128, 8k to 128k, 545 to 600 TFLOP/s, 87 to 109 % of cuDNN;
  * head dim 64, 319 to 403, 76 to 87 %. Density .10, share of the ideal 1/density at head dim 128: blocks of 128 95 %, of 64
  * 91 % per head and 95 % shared, of 32 and 16 shared in the group 92 and 82 % (64/8 heads: 91 and 85), columns and diagonals
- * 60 to 72 % (41 to 49 % at head dim 64). Per head, blocks of 32 and 16 fill a half and a quarter of 64 rows: 47 and 22 %.
+ * 60 to 72 % (41 to 49 % at head dim 64). Per head, blocks of 32 and 16 fill a half and a
+ * quarter of 64 rows, 47 and 22 %: narrow_sm90.cu takes them.
  *
  *     head dim, warpgroups     128, 2    128, 1    64, 2    64, 1    256, 2    256, 1      spills in no loop
  *     registers at launch      168       128       168      128      168       168         consumers take 240 or 232, the producer 24;
@@ -42,31 +43,21 @@
  * the products: part of them belongs on the FMA units. Columns and diagonals cost 600 to 800 cycles a key tile more than
  * blocks of 64, at either head dim: masks and half-filled pieces at the edges of runs, and the start of a block, whose
  * searches were about a third of it before whole warps made them (an estimate). It is not the number of boxes: 16 a tile cost
- * blocks of 16 per head little. Next, timings without masks and without edges, which tell the rest apart. Small per-head blocks want mma.sync tiles of 16 rows.
+ * blocks of 16 per head little. Next, timings without masks and without edges, which tell the rest apart.
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
-#include "kernels/cuda/hopper.cuh"
-#include "kernels/cuda/pattern.cuh"
-#include "kernels/cuda/wgmma.cuh"
+#include "kernels/cuda/prefill_sm90.cuh"
 
 #include <string.h>
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define SM90A 1
-#endif
-
-enum { GROUP = 128, MASKED = 1, RAGGED = 2, COLUMN = 4 };
+enum { MASKED = 1, RAGGED = 2, COLUMN = 4 };
 
 struct maps {
     CUtensorMap k, v, column_k, column_v;
 };
 
-struct work {
-    const bf16 *q;
-    sf_cuda_finish finish;
-    float scale; /* times log2 e */
+struct work : rows_work {
     int octets, piece, packs; /* packs: rows of packed columns */
-    sf_cuda_report *report;
 };
 
 /* Keys of a tile: at head dim 256 the output of 64 rows takes 128 registers a thread, and leaves room for the scores of
@@ -112,13 +103,6 @@ template <int DIM, int WARPGROUPS, bool BANDS> struct layout {
 };
 
 #ifdef SM90A
-
-__device__ static inline float exp2_fast(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 
 /* ---- producer ---- */
 
@@ -264,42 +248,6 @@ __device__ static void produce_jobs(Layout &s, const sf_cuda_plan &p, const work
 
 /* ---- consumers ---- */
 
-/* Query rows [64] from d = HELD on, to shared memory, swizzled, by THREADS threads, of which this is number `me`; rows past
- * the tile's end as zeros. */
-template <int DIM, int HELD, int THREADS>
-__device__ static inline void load_queries(bf16 *to, const sf_cuda_plan &p, const bf16 *q, const job &t,
-                                           int row0, int me)
-{
-    const int CHUNKS = (DIM - HELD) / 8;
-    for (int i = me; i < 64 * CHUNKS; i += THREADS) {
-        int row = i / CHUNKS, chunk = i % CHUNKS, r = row0 + row;
-        bool valid = r < t.queries * p.packed;
-        const bf16 *from =
-            q + ((int64_t)(t.query + r / p.packed) * p.every * p.H + t.head + r % p.packed) * DIM + HELD + chunk * 8;
-        uint4 x = valid ? *(const uint4 *)from : make_uint4(0, 0, 0, 0);
-        *(uint4 *)(to + chunk / 8 * 64 * 64 + row * 64 + (chunk % 8 ^ row % 8) * 8) = x;
-    }
-}
-
-/* The same rows, d < HELD, as this thread's fragments of the first operand. */
-template <int DIM, int HELD>
-__device__ static inline void hold_queries(uint32_t (&to)[HELD / 4], const sf_cuda_plan &p, const bf16 *q,
-                                           const job &t, int row0)
-{
-    int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        int r = row0 + h * 8;
-        bool valid = r < t.queries * p.packed;
-        const bf16 *from = q + ((int64_t)(t.query + r / p.packed) * p.every * p.H + t.head + r % p.packed) * DIM + lane % 4 * 2;
-#pragma unroll
-        for (int d = 0; d < HELD / 16; d++) {
-            to[d * 4 + h] = valid ? *(const uint32_t *)(from + d * 16) : 0;
-            to[d * 4 + h + 2] = valid ? *(const uint32_t *)(from + d * 16 + 8) : 0;
-        }
-    }
-}
-
 template <int DIM, int HELD>
 __device__ static inline void start_scores(float (&score)[keys_of(DIM) / 2], const bf16 *q, const uint32_t *held, const bf16 *k)
 {
@@ -329,10 +277,6 @@ __device__ static inline void start_output(float (&out)[DIM / 2], const uint32_t
     }
     wgmma_commit();
 }
-
-struct row_state {
-    float most[2], sum[2];
-};
 
 /* Turns scores into exp2(score - maximum) and the state along; fade: what the output so far is to be scaled by. */
 template <int KEYS, bool BANDS>
@@ -411,36 +355,6 @@ template <int DIM> __device__ static inline void clear_ragged(bf16 *v, const int
     named_sync(barrier, GROUP);
 }
 
-/* What a row has come to, to where it goes. */
-template <int DIM>
-__device__ static inline void store_rows(const float (&out)[DIM / 2], const row_state &r, const sf_cuda_plan &p, const work &w,
-                                         const job &t, int row)
-{
-    int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        float sum = r.sum[h];
-        sum += __shfl_xor_sync(~0u, sum, 1);
-        sum += __shfl_xor_sync(~0u, sum, 2);
-        int at = row + h * 8;
-        if (at >= t.queries * p.packed) continue;
-        int query = (t.query + at / p.packed) * p.every, head = t.head + at % p.packed;
-        float lse = sum > 0 ? (r.most[h] * w.scale + log2f(sum)) * (float)M_LN2 : -INFINITY;
-        sf_cuda_weights weights = sf_cuda_weigh(w.finish, p, query, head, lse, lane % 4 == 0, w.report);
-        float share = sum > 0 ? weights.found / sum : 0;
-        bf16 *to = w.finish.out + ((int64_t)query * p.H + head) * DIM + lane % 4 * 2;
-#pragma unroll
-        for (int n = 0; n < DIM / 8; n++) {
-            float x = out[n * 4 + h * 2] * share, y = out[n * 4 + h * 2 + 1] * share;
-            if (weights.there > 0) {
-                float2 there = __bfloat1622float2(*(const __nv_bfloat162 *)(to + n * 8));
-                x += weights.there * there.x, y += weights.there * there.y;
-            }
-            *(uint32_t *)(to + n * 8) = pack(x, y);
-        }
-    }
-}
-
 /* Two warpgroups that each saw half of the keys: warpgroup 1 hands what it found to warpgroup 0, through room [128, 132] that
  * nobody copies to or multiplies from once both are here. */
 template <int DIM>
@@ -488,7 +402,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
     }
     auto take_queries = [&](const job &of) {
         if constexpr (HELD > 0) hold_queries<DIM, HELD>(held, p, w.q, of, row);
-        if constexpr (HELD < DIM) load_queries<DIM, HELD, TOGETHER>(q, p, w.q, of, row0, (threadIdx.x - GROUP) % TOGETHER);
+        if constexpr (HELD < DIM) load_queries<DIM, HELD, 64, TOGETHER>(q, p, w.q, of, row0, (threadIdx.x - GROUP) % TOGETHER);
     };
     take_queries(t);
     if (TURNS && me == 1) named_arrive(3, 2 * GROUP); /* the first turn is warpgroup 0's */
@@ -654,24 +568,31 @@ __global__ void pack_columns(const bf16 *k, const bf16 *v, int64_t capacity, int
 
 /* ---- host ---- */
 
-/* [heads, rows, D] as octets of rows and halves of D; a box is `keys` rows. */
-static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, int D, int64_t rows, int64_t row_capacity,
-                          int heads, int keys)
+sf_status sf_hopper_map(sf_backend *b, CUtensorMap *map, const void *data, int rank, const cuuint64_t *size, const cuuint64_t *stride,
+                        const cuuint32_t *box)
 {
     typedef CUresult (*encode)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *, const cuuint64_t *,
                                const cuuint64_t *, const cuuint32_t *, const cuuint32_t *, CUtensorMapInterleave,
                                CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-    cuuint64_t row = (cuuint64_t)D * sizeof(bf16);
-    cuuint64_t size[5] = {64, 8, (cuuint64_t)D / 64, (cuuint64_t)ceil_div<int64_t>(rows, 8), (cuuint64_t)heads};
-    cuuint64_t stride[4] = {row, 128, 8 * row, (cuuint64_t)row_capacity * row};
-    cuuint32_t box[5] = {64, 8, (cuuint32_t)D / 64, (cuuint32_t)keys / 8, 1}, step[5] = {1, 1, 1, 1, 1};
+    const cuuint32_t step[5] = {1, 1, 1, 1, 1};
     CUresult result = ((encode)sf_cuda_of(b)->encode_tiled)(
-        map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 5, (void *)(uintptr_t)data, size, stride, box, step,
+        map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, (cuuint32_t)rank, (void *)(uintptr_t)data, size, stride, box, step,
         CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
         CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result == CUDA_SUCCESS) return SF_OK;
-    return sf_fail(SF_INTERNAL, "cuda: cuTensorMapEncodeTiled refuses %lld rows of %d, %d heads (code %d)",
-                   (long long)rows, D, heads, (int)result);
+    return sf_fail(SF_INTERNAL, "cuda: cuTensorMapEncodeTiled refuses %d dimensions, the last of %llu (code %d)", rank,
+                   (unsigned long long)size[rank - 1], (int)result);
+}
+
+/* [heads, rows, D] as octets of rows and halves of D; a box is `keys` rows. */
+static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, int D, int64_t rows, int64_t row_capacity,
+                          int heads, int keys)
+{
+    cuuint64_t row = (cuuint64_t)D * sizeof(bf16);
+    cuuint64_t size[5] = {64, 8, (cuuint64_t)D / 64, (cuuint64_t)ceil_div<int64_t>(rows, 8), (cuuint64_t)heads};
+    cuuint64_t stride[4] = {row, 128, 8 * row, (cuuint64_t)row_capacity * row};
+    cuuint32_t box[5] = {64, 8, (cuuint32_t)D / 64, (cuuint32_t)keys / 8, 1};
+    return sf_hopper_map(b, map, data, 5, size, stride, box);
 }
 
 template <int DIM, int WARPGROUPS, bool BANDS>
@@ -716,7 +637,7 @@ static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pat
         SF_TRY(describe(b, &m.column_k, columns, DIM, room, room, packs, KEYS));
         SF_TRY(describe(b, &m.column_v, columns + packed, DIM, room, room, packs, KEYS));
     }
-    work w = {(const bf16 *)a->q, *to, a->scale * (float)M_LOG2E, ceil_div(a->keys, 8), piece, packs, c->report};
+    work w = {{(const bf16 *)a->q, *to, a->scale * (float)M_LOG2E, c->report}, ceil_div(a->keys, 8), piece, packs};
     c->pending = true;
     if (plan.kind != SF_BANDS) return launch<DIM, WARPGROUPS, false>(b, plan, w, m);
     if constexpr (WARPGROUPS == 2) return launch<DIM, 2, true>(b, plan, w, m);
@@ -755,7 +676,9 @@ bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p, 
 sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share,
                             const sf_cuda_finish *to)
 {
-    bool wide = rows_together(a, pattern) > 64;
+    const int rows = rows_together(a, pattern);
+    const bool wide = rows > 64;
+    if (sf_narrow_takes(a, pattern, rows)) return sf_narrow_prefill(b, a, pattern, rows, to);
     if (a->head_dim == 256) return wide ? run<256, 2>(b, a, pattern, share, to) : run<256, 1>(b, a, pattern, share, to);
     if (a->head_dim == 128) return wide ? run<128, 2>(b, a, pattern, share, to) : run<128, 1>(b, a, pattern, share, to);
     return wide ? run<64, 2>(b, a, pattern, share, to) : run<64, 1>(b, a, pattern, share, to);

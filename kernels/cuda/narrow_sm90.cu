@@ -1,0 +1,364 @@
+/* Prefill attention for Hopper (sm_90a) by lists of key blocks that few rows share: blocks of 16 or 32 queries whose heads each
+ * have a list of their own, of which prefill_sm90.cu's 64 rows would fill a quarter or a half.
+ *
+ * A unit is the 16 or 32 rows that share a list. A warp takes one, and a block 12 or 8 of them, side by side: the heads of a kv
+ * head at one block of queries, then at the block before. Its producer merges their lists, 32 key blocks at a time as bits, and
+ * copies every key block that any of them names once, 16 keys a slot and four slots a stage, with a bit for each unit that reads
+ * the slot. Each warp multiplies what its bits name with mma.sync, at a pace of its own within the ring of stages. A unit's sums
+ * are taken over its own list alone, in its order, whatever units lie beside it. Output and query (of 32 rows of dim 128, half of
+ * it) stay in registers. A row's maximum is raised once it has grown by 2^8: for most keys that takes a vote, and neither shuffles
+ * nor rescaling.
+ *
+ * What limits it is counted, not measured: cycles of a multiprocessor at 1.7 GHz for 16 keys of a unit, at 131072 tokens, 32/8
+ * heads, dim 128, density .10, lists of bench_cuda, where a unit's key blocks are read by 1.9 units (rows 16) and 1.6 (32):
+ *
+ *                                          16 rows    32 rows
+ *     shared memory, read                  64         96         128 bytes a cycle: no other unit shares what a warp reads
+ *     shared memory, written               34         40
+ *     mma.sync                             52         103        at the 62 % of wgmma's rate that it is said to reach
+ *     all there are                        147        172        at 35 and 60 % of the ideal that tests/bench_cuda.c prints
+ *     L2, TB/s                             6.6        6.7        likewise; 12.5 and 10.7 were each unit to copy its own keys
+ *
+ * prefill_sm90.cu has drawn 8.1 TB/s from L2 for such lists without being slowed by it. So at 16 rows L2 comes first, then shared
+ * memory; at 32 mma.sync, with two warps a scheduler to fill its gaps: next would be scores of the next slot under P·V of this one.
+ * Lists that agree make less of all but the products; lists of unequal length leave warps idle while the longest is walked. wgmma
+ * with keys as its 64 rows would read them from shared memory at the same pace; from registers, past it, it would leave nothing to
+ * share.
+ *
+ *     head dim, rows           64, 16    64, 32    128, 16   128, 32     spills: none
+ *     registers at launch      128       128       128       168         consumers take 152 or 232, the producer 56 or 40
+ *     shared memory, KB        225       225       225       225
+ *
+ * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
+#include "kernels/cuda/prefill_sm90.cuh"
+
+/* Whether this kernel takes lists that up to 16 rows share, and up to 32, or prefill_sm90.cu does. */
+static const bool TAKES_16 = true, TAKES_32 = true;
+
+enum { KEYS = 16, SLOTS = 4, QUEUE = 64, LAST = 1 << 30 };
+
+struct maps {
+    CUtensorMap k, v;
+};
+
+/* What a block holds. 32 rows of dim 128 leave a thread no room for all of a query beside their output: of each head, d >= HELD lie
+ * here, so that the next keys and values can be on their way to registers under the products of these. */
+template <int DIM, int ROWS> struct layout {
+    static const bool LARGE = DIM * ROWS > 2048;
+    static const int UNITS = LARGE ? 8 : 12, THREADS = GROUP * (UNITS / 4 + 1), HELD = LARGE ? 64 : DIM, STAGES = LARGE ? 6 : 896 / DIM,
+                     TILE = KEYS * DIM;
+    bf16 k[STAGES][SLOTS][TILE], v[STAGES][SLOTS][TILE]; /* a slot: [half of the head dim][key][64], swizzled */
+    bf16 q[LARGE ? UNITS : 1][LARGE ? ROWS * 64 : 8];
+    int4 units[STAGES];     /* bits of those that read each of the SLOTS; and LAST in the first of the last stage */
+    int key[STAGES][SLOTS]; /* each slot's first */
+    int2 queue[QUEUE];      /* the producer's: blocks (x) and their units (y), not yet copied */
+    uint64_t full[STAGES], empty[STAGES];
+};
+
+#ifdef SM90A
+
+/* ---- producer ---- */
+
+/* 16 keys, from `key` on, to shared memory. */
+template <int DIM> __device__ static inline void copy_keys(bf16 *to, const CUtensorMap *map, uint64_t *bar, int key, int head)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %3, %5}], [%2];" ::"r"(
+                     shared_address(to)),
+                 "l"(map), "r"(shared_address(bar)), "r"(0), "r"(key), "r"(head)
+                 : "memory");
+}
+
+/* Lane u: where in the lists unit u's begins, and its length. */
+template <class Layout, int DIM>
+__device__ static void produce(Layout &s, const sf_cuda_plan &p, const maps &m, int head, int64_t list, int left)
+{
+    const int UNITS = Layout::UNITS;
+    int lane = threadIdx.x % 32, parts = p.block_k / KEYS; /* slots a key block */
+    int queued = 0, sent = 0, stages = 0;                  /* blocks, slots, stages so far */
+    for (bool more = true; more;) {
+        int entry[UNITS], first = INT_MAX; /* of 32 blocks, the first that anyone names */
+#pragma unroll
+        for (int u = 0; u < UNITS; u++) {
+            int64_t from = __shfl_sync(~0u, list, u);
+            int n = __shfl_sync(~0u, left, u);
+            entry[u] = lane < n ? p.first.index[from + lane] : INT_MAX;
+        }
+#pragma unroll
+        for (int u = 0; u < UNITS; u++) first = min(first, entry[u]);
+        first = __shfl_sync(~0u, first, 0); /* lists ascend */
+        more = first != INT_MAX;
+        int units = 0; /* of block first + lane */
+#pragma unroll
+        for (int u = 0; u < UNITS; u++) {
+            unsigned at = (unsigned)(entry[u] - first);
+            uint32_t bits = __reduce_or_sync(~0u, more && at < 32 ? 1u << at : 0);
+            units |= (int)(bits >> lane & 1) << u;
+            if (lane == u) list += __popc(bits), left -= __popc(bits);
+        }
+        uint32_t named = __ballot_sync(~0u, units != 0);
+        if (units) s.queue[(queued + __popc(named & ((1u << lane) - 1))) % QUEUE] = make_int2(first + lane, units);
+        queued += __popc(named);
+        __syncwarp();
+        /* whole stages; the last one is kept back until it is known to be that */
+        for (int ready = queued * parts - sent; more ? ready > SLOTS : ready >= 0; ready -= SLOTS) {
+            int slots = min(ready, (int)SLOTS), stage = stages % Layout::STAGES;
+            bool last = !more && ready <= SLOTS;
+            barrier_wait(&s.empty[stage], stages / Layout::STAGES % 2 ^ 1);
+            int2 block = s.queue[(sent + lane) / parts % QUEUE];
+            int key = block.x * p.block_k + (sent + lane) % parts * KEYS;
+            if (lane < SLOTS) {
+                s.key[stage][lane] = key;
+                ((int *)&s.units[stage])[lane] = (lane < slots ? block.y : 0) | (lane == 0 && last ? LAST : 0);
+            }
+            __syncwarp();
+            if (lane == 0)
+                barrier_expect(&s.full[stage], slots * 2 * Layout::TILE * (int)sizeof(bf16));
+            else
+                barrier_arrive(&s.full[stage]); /* every lane releases what it wrote */
+            __syncwarp();
+            if (lane < slots) {
+                copy_keys<DIM>(s.k[stage][lane], &m.k, &s.full[stage], key, head);
+                copy_keys<DIM>(s.v[stage][lane], &m.v, &s.full[stage], key, head);
+            }
+            sent += slots, stages++;
+            if (last) break;
+        }
+        __syncwarp();
+    }
+}
+
+/* ---- consumers ---- */
+
+/* score[tile][n]: 16 rows x 8 keys. Of the query, d < HELD in registers and what follows in shared memory. A single tile's products are summed in two chains, so that one need not wait for the other. */
+template <int DIM, int HELD, int TILES>
+__device__ static inline void multiply_keys(float (&score)[TILES][2][4], const uint32_t (&held)[TILES][HELD / 4], const bf16 *q, const bf16 *k)
+{
+    const int CHAINS = TILES == 1 ? 2 : 1;
+    int lane = threadIdx.x % 32, row = lane % 8 + lane / 16 * 8, swizzle = lane % 8 ^ lane / 8 % 2;
+    float sum[CHAINS][TILES][2][4] = {};
+#pragma unroll
+    for (int d = 0; d < DIM; d += 16) {
+        uint32_t b[4];
+        ldmatrix(b, k + d / 64 * KEYS * 64 + row * 64 + (d / 8 % 8 ^ swizzle) * 8);
+#pragma unroll
+        for (int t = 0; t < TILES; t++) {
+            uint32_t a[4];
+            if (d >= HELD) ldmatrix(a, q + (t * 16 + lane % 16) * 64 + ((d - HELD) / 8 + lane / 16 ^ lane % 8) * 8);
+            mma(sum[d / 16 % CHAINS][t][0], d < HELD ? held[t] + d / 4 : a, b[0], b[1]);
+            mma(sum[d / 16 % CHAINS][t][1], d < HELD ? held[t] + d / 4 : a, b[2], b[3]);
+        }
+    }
+#pragma unroll
+    for (int t = 0; t < TILES; t++)
+#pragma unroll
+        for (int n = 0; n < 2; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) score[t][n][i] = sum[0][t][n][i] + (CHAINS > 1 ? sum[CHAINS - 1][t][n][i] : 0.f);
+}
+
+template <int DIM, int TILES>
+__device__ static inline void multiply_values(float (&out)[TILES][DIM / 2], const uint32_t (&prob)[TILES][4], const bf16 *v)
+{
+    int lane = threadIdx.x % 32, row = lane % 16, swizzle = lane % 8 ^ lane / 16;
+#pragma unroll
+    for (int d = 0; d < DIM; d += 16) {
+        uint32_t b[4];
+        ldmatrix_transposed(b, v + d / 64 * KEYS * 64 + row * 64 + (d / 8 % 8 ^ swizzle) * 8);
+#pragma unroll
+        for (int t = 0; t < TILES; t++) {
+            mma(out[t] + d / 2, prob[t], b[0], b[1]);
+            mma(out[t] + d / 2 + 4, prob[t], b[2], b[3]);
+        }
+    }
+}
+
+/* Turns the scores of 16 keys into exp2(score - maximum), and the rows' states and outputs along. */
+template <int DIM, int TILES>
+__device__ static inline void soften(float (&score)[TILES][2][4], row_state (&r)[TILES], float (&out)[TILES][DIM / 2], float scale)
+{
+    float most[TILES][2];
+    bool grows = false;
+#pragma unroll
+    for (int t = 0; t < TILES; t++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            most[t][h] = fmaxf(fmaxf(score[t][0][h * 2], score[t][0][h * 2 + 1]), fmaxf(score[t][1][h * 2], score[t][1][h * 2 + 1]));
+            grows |= (most[t][h] - r[t].most[h]) * scale > 8.f; /* also from -INFINITY */
+        }
+    if (__any_sync(~0u, grows)) {
+#pragma unroll
+        for (int t = 0; t < TILES; t++)
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                float before = r[t].most[h], now = most[t][h];
+                now = fmaxf(now, __shfl_xor_sync(~0u, now, 1));
+                now = fmaxf(now, __shfl_xor_sync(~0u, now, 2));
+                if ((now - before) * scale > 8.f) r[t].most[h] = now;
+                float fade = before == r[t].most[h] ? 1.f : exp2_fast((before - r[t].most[h]) * scale);
+                r[t].sum[h] *= fade;
+#pragma unroll
+                for (int n = 0; n < DIM / 8; n++) out[t][n * 4 + h * 2] *= fade, out[t][n * 4 + h * 2 + 1] *= fade;
+            }
+    }
+#pragma unroll
+    for (int t = 0; t < TILES; t++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float offset = r[t].most[h] == -INFINITY ? 0.f : r[t].most[h] * scale;
+#pragma unroll
+            for (int n = 0; n < 2; n++)
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    float &x = score[t][n][h * 2 + e];
+                    x = exp2_fast(fmaf(x, scale, -offset));
+                    r[t].sum[h] += x;
+                }
+        }
+}
+
+template <class Layout, int DIM, int ROWS>
+__device__ static void consume(Layout &s, const sf_cuda_plan &p, const rows_work &w, const sf_cuda_tile &t, int unit)
+{
+    const int TILES = ROWS / 16;
+    int lane = threadIdx.x % 32, position = t.position, last = position + t.queries - 1, window = p.window ? p.window : INT_MAX;
+    const int HELD = Layout::HELD;
+    uint32_t held[TILES][HELD / 4];
+    float out[TILES][DIM / 2] = {};
+    row_state r[TILES];
+#pragma unroll
+    for (int i = 0; i < TILES; i++) {
+        hold_queries<DIM, HELD>(held[i], p, w.q, t, i * 16 + lane / 4);
+        r[i] = {{-INFINITY, -INFINITY}, {0, 0}};
+    }
+    if constexpr (Layout::LARGE) load_queries<DIM, HELD, ROWS, 32>(s.q[unit], p, w.q, t, 0, lane);
+    __syncwarp();
+    for (int n = 0;; n++) {
+        int stage = n % Layout::STAGES;
+        barrier_wait(&s.full[stage], n / Layout::STAGES % 2);
+        int4 units = s.units[stage];
+        int mine = (units.x >> unit & 1) | (units.y >> unit & 1) << 1 | (units.z >> unit & 1) << 2 | (units.w >> unit & 1) << 3;
+        for (; mine; mine &= mine - 1) {
+            int slot = __ffs(mine) - 1, key = s.key[stage][slot];
+            if (key > last) continue; /* a large block's keys behind the rows */
+            float score[TILES][2][4];
+            multiply_keys<DIM, HELD, TILES>(score, held, s.q[Layout::LARGE ? unit : 0], s.k[stage][slot]);
+            if (key + KEYS - 1 > position || last - key >= window) {
+#pragma unroll
+                for (int i = 0; i < TILES * 2; i++) { /* the rows of this thread */
+                    int at = position + (i * 8 + lane / 4) / p.packed;
+#pragma unroll
+                    for (int j = 0; j < 4; j++)
+                        if (!sf_cuda_sees(p, at, key + j / 2 * 8 + lane % 4 * 2 + j % 2)) score[i / 2][j / 2][i % 2 * 2 + j % 2] = -INFINITY;
+                }
+            }
+            soften<DIM, TILES>(score, r, out, w.scale);
+            uint32_t prob[TILES][4];
+#pragma unroll
+            for (int i = 0; i < TILES; i++)
+#pragma unroll
+                for (int j = 0; j < 4; j++) prob[i][j] = pack(score[i][j / 2][j % 2 * 2], score[i][j / 2][j % 2 * 2 + 1]);
+            multiply_values<DIM, TILES>(out, prob, s.v[stage][slot]);
+        }
+        __syncwarp();
+        if (lane == 0) barrier_arrive(&s.empty[stage]);
+        if (units.x & LAST) break;
+    }
+#pragma unroll
+    for (int i = 0; i < TILES; i++) store_rows<DIM>(out[i], r[i], p, w, t, i * 16 + lane / 4);
+}
+#endif
+
+#ifdef SM90A
+/* Unit i of kv head g; none: nothing. */
+__device__ static inline sf_cuda_tile unit_of(const sf_cuda_plan &p, bool some, int i, int g)
+{
+    sf_cuda_tile t = {};
+    int apart = p.lists / p.G;
+    if (some && i < p.tiles * apart) t = sf_cuda_block_tile(p, p.tiles - 1 - i / apart, g * apart + i % apart);
+    return t;
+}
+#endif
+
+/* Grid: units of a kv head, those with the most keys first, so many a block x kv heads. */
+template <int DIM, int ROWS>
+__global__ void __launch_bounds__(layout<DIM, ROWS>::THREADS, 1)
+    prefill_narrow(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ rows_work w, const __grid_constant__ maps m)
+{
+#ifdef SM90A
+    typedef layout<DIM, ROWS> Layout;
+    const int UNITS = Layout::UNITS;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    Layout &s = *(Layout *)shared;
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < Layout::STAGES; i++) {
+            barrier_init(&s.full[i], 32);
+            barrier_init(&s.empty[i], UNITS);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        fence_async();
+    }
+    __syncthreads();
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (warp < GROUP / 32) {
+        if constexpr (Layout::LARGE)
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+        else
+            asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
+        if (warp > 0) return;
+        sf_cuda_tile t = unit_of(p, lane < UNITS, blockIdx.x * UNITS + lane, blockIdx.y); /* a unit a lane */
+        produce<Layout, DIM>(s, p, m, blockIdx.y, (int64_t)t.list * p.first.stride, t.slots / p.block_k);
+    } else {
+        if constexpr (Layout::LARGE)
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
+        else
+            asm volatile("setmaxnreg.inc.sync.aligned.u32 152;");
+        int unit = warp - GROUP / 32;
+        consume<Layout, DIM, ROWS>(s, p, w, unit_of(p, true, blockIdx.x * UNITS + unit, blockIdx.y), unit);
+    }
+#endif
+}
+
+/* ---- host ---- */
+
+/* [heads, rows, D], boxes of 16 rows. */
+static sf_status describe(sf_backend *b, CUtensorMap *map, const void *data, const sf_attention *a)
+{
+    cuuint64_t row = (cuuint64_t)a->head_dim * sizeof(bf16), halves = (cuuint64_t)a->head_dim / 64;
+    cuuint64_t size[4] = {64, (cuuint64_t)a->keys, halves, (cuuint64_t)a->kv_heads};
+    cuuint64_t stride[3] = {row, 128, (cuuint64_t)a->kv.prompt.capacity * row};
+    cuuint32_t box[4] = {64, KEYS, (cuuint32_t)halves, 1};
+    return sf_hopper_map(b, map, data, 4, size, stride, box);
+}
+
+template <int DIM, int ROWS>
+static sf_status run(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, const sf_cuda_finish *to)
+{
+    typedef layout<DIM, ROWS> Layout;
+    static_assert(sizeof(Layout) <= 227 << 10, "what a block can have");
+    sf_cuda *c = sf_cuda_of(b);
+    sf_cuda_plan plan;
+    maps m;
+    SF_TRY(sf_cuda_plan_make(b, a, pattern, SF_SHARE_ALL, ROWS, 0, &plan, NULL));
+    SF_TRY(sf_cuda_tally_pairs(b, a, &plan));
+    SF_TRY(describe(b, &m.k, a->kv.prompt.k, a));
+    SF_TRY(describe(b, &m.v, a->kv.prompt.v, a));
+    SF_TRY(sf_cuda_allow_shared((const void *)prefill_narrow<DIM, ROWS>, sizeof(Layout)));
+    rows_work w = {(const bf16 *)a->q, *to, a->scale * (float)M_LOG2E, c->report};
+    dim3 grid(ceil_div(plan.tiles * (plan.lists / plan.G), Layout::UNITS), plan.G);
+    prefill_narrow<DIM, ROWS><<<grid, Layout::THREADS, sizeof(Layout), c->stream>>>(plan, w, m);
+    LAUNCH_TRY(prefill_narrow);
+    c->pending = true;
+    return SF_OK;
+}
+
+bool sf_narrow_takes(const sf_attention *a, const sf_pattern *p, int rows)
+{
+    bool few = rows <= 16 ? TAKES_16 : rows <= 32 && TAKES_32;
+    return few && p->kind == SF_BLOCKS && a->head_dim <= 128 && p->block_k % KEYS == 0;
+}
+
+sf_status sf_narrow_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *p, int rows, const sf_cuda_finish *to)
+{
+    if (a->head_dim == 128) return rows > 16 ? run<128, 32>(b, a, p, to) : run<128, 16>(b, a, p, to);
+    return rows > 16 ? run<64, 32>(b, a, p, to) : run<64, 16>(b, a, p, to);
+}
