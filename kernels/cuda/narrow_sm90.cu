@@ -2,31 +2,33 @@
  * have a list of their own, of which prefill_sm90.cu's 64 rows would fill a quarter or a half.
  *
  * A unit is the 16 or 32 rows that share a list. A warp takes one, and a block 12 or 8 of them, side by side: the heads of a kv
- * head at one block of queries, then at the block before. Its producer merges their lists, 32 key blocks at a time as bits, and
- * copies every key block that any of them names once, 16 keys a slot and four slots a stage, with a bit for each unit that reads
- * the slot. Each warp multiplies what its bits name with mma.sync, at a pace of its own within the ring of stages. A unit's sums
- * are taken over its own list alone, in its order, whatever units lie beside it. Output and query (of 32 rows of dim 128, half of
- * it) stay in registers. A row's maximum is raised once it has grown by 2^8: for most keys that takes a vote, and neither shuffles
- * nor rescaling.
+ * head at one block of queries, then at the block before. One more warp merges their lists, 32 key blocks at a time as bits, and
+ * has two others copy the keys and the values of every key block that any of them names, once: 16 keys a slot and four slots a
+ * stage, with a bit for each unit that reads the slot. Each warp multiplies what its bits name with mma.sync, at a pace of its own
+ * within the ring of stages. A unit's sums are taken over its own list alone, in its order, whatever units lie beside it. Output
+ * and query (of 32 rows of dim 128, half of it) stay in registers. A row's maximum is raised once it has grown by 2^8: for most
+ * keys that takes a vote, and neither shuffles nor rescaling.
  *
- * What limits it is counted, not measured: cycles of a multiprocessor at 1.7 GHz for 16 keys of a unit, at 131072 tokens, 32/8
- * heads, dim 128, density .10, lists of bench_cuda, where a unit's key blocks are read by 1.9 units (rows 16) and 1.6 (32):
+ * Cycles of a multiprocessor for 16 keys of a unit, counted for 1.7 GHz, 131072 tokens, 32/8 heads, dim 128, density .10 and the
+ * lists of bench_cuda, where a slot is read by 1.9 units of 16 rows or 1.6 of 32:
  *
  *                                          16 rows    32 rows
  *     shared memory, read                  64         96         128 bytes a cycle: no other unit shares what a warp reads
  *     shared memory, written               34         40
  *     mma.sync                             52         103        at the 62 % of wgmma's rate that it is said to reach
- *     all there are                        147        172        at 35 and 60 % of the ideal that tests/bench_cuda.c prints
+ *     all there are                        147        172        at 35 and 60 % of the ideal that bench_cuda prints
  *     L2, TB/s                             6.6        6.7        likewise; 12.5 and 10.7 were each unit to copy its own keys
  *
- * prefill_sm90.cu has drawn 8.1 TB/s from L2 for such lists without being slowed by it. So at 16 rows L2 comes first, then shared
- * memory; at 32 mma.sync, with two warps a scheduler to fill its gaps: next would be scores of the next slot under P·V of this one.
- * Lists that agree make less of all but the products; lists of unequal length leave warps idle while the longest is walked. wgmma
- * with keys as its 64 rows would read them from shared memory at the same pace; from registers, past it, it would leave nothing to
- * share.
+ * prefill_sm90.cu has drawn 8.1 TB/s from L2 for such lists without being slowed by it. So at 16 rows L2 should come first, then
+ * shared memory; at 32 mma.sync, with two warps a scheduler to fill its gaps. Measured on one H200 while a single warp both merged and
+ * copied: 16 rows 80.6 ms, 31 % of ideal (prefill_sm90.cu: 21), 32 rows 51.6 ms, 48 % (46). Both took 320 to 340 cycles a slot, whatever
+ * its rows, and an estimated 220 of them were that warp's instructions: hence now three. These have not been measured.
+ * Next: the scores of a slot under P·V of the one before. Lists that agree make less of all but the products; lists of unequal
+ * length leave warps idle while the longest is walked. wgmma with keys as its 64 rows would read them from shared memory at the
+ * same pace; from registers, past it, it would leave nothing to share.
  *
  *     head dim, rows           64, 16    64, 32    128, 16   128, 32     spills: none
- *     registers at launch      128       128       128       168         consumers take 152 or 232, the producer 56 or 40
+ *     registers at launch      128       128       128       168         consumers take 152 or 232, producers 56 or 40
  *     shared memory, KB        225       225       225       225
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
@@ -41,23 +43,32 @@ struct maps {
     CUtensorMap k, v;
 };
 
-/* What a block holds. 32 rows of dim 128 leave a thread no room for all of a query beside their output: of each head, d >= HELD lie
- * here, so that the next keys and values can be on their way to registers under the products of these. */
+/* What a block holds. 32 rows of dim 128 leave a thread no room for all of a query beside their output: of each query, d >= HELD
+ * lie here, so that the next keys and values can be on their way to registers under the products of these. */
 template <int DIM, int ROWS> struct layout {
     static const bool LARGE = DIM * ROWS > 2048;
     static const int UNITS = LARGE ? 8 : 12, THREADS = GROUP * (UNITS / 4 + 1), HELD = LARGE ? 64 : DIM, STAGES = LARGE ? 6 : 896 / DIM,
                      TILE = KEYS * DIM;
     bf16 k[STAGES][SLOTS][TILE], v[STAGES][SLOTS][TILE]; /* a slot: [half of the head dim][key][64], swizzled */
     bf16 q[LARGE ? UNITS : 1][LARGE ? ROWS * 64 : 8];
-    int4 units[STAGES];     /* bits of those that read each of the SLOTS; and LAST in the first of the last stage */
-    int key[STAGES][SLOTS]; /* each slot's first */
-    int2 queue[QUEUE];      /* the producer's: blocks (x) and their units (y), not yet copied */
-    uint64_t full[STAGES], empty[STAGES];
+    __align__(16) int units[STAGES][SLOTS]; /* bits of those that read a slot, none: nobody; LAST in the last stage */
+    int key[STAGES][SLOTS];                 /* each slot's first */
+    int2 queue[QUEUE];                      /* the merger's: blocks (x) and their units (y) of stages to come */
+    uint64_t told[STAGES], full[STAGES], empty[STAGES];
 };
 
 #ifdef SM90A
 
-/* ---- producer ---- */
+/* A stage of the ring, and the parity of its barriers' phases once it has been filled this time. */
+template <int STAGES> struct place {
+    int stage, parity;
+    __device__ void next()
+    {
+        if (++stage == STAGES) stage = 0, parity ^= 1;
+    }
+};
+
+/* ---- producers ---- */
 
 /* 16 keys, from `key` on, to shared memory. */
 template <int DIM> __device__ static inline void copy_keys(bf16 *to, const CUtensorMap *map, uint64_t *bar, int key, int head)
@@ -68,21 +79,70 @@ template <int DIM> __device__ static inline void copy_keys(bf16 *to, const CUten
                  : "memory");
 }
 
-/* Lane u: where in the lists unit u's begins, and its length. */
+/* x = *from, or as it was; nobody waits for it here. */
+__device__ static inline void load_if(int &x, const int32_t *from, bool there)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %2, 0;\n@p ld.global.b32 %0, [%1];\n}\n" : "+r"(x) : "l"(from), "r"((int)there));
+}
+
+/* Keys or values of every stage that has been told. */
 template <class Layout, int DIM>
-__device__ static void produce(Layout &s, const sf_cuda_plan &p, const maps &m, int head, int64_t list, int left)
+__device__ static void load(Layout &s, bf16 (*to)[SLOTS][KEYS * DIM], const CUtensorMap *map, int head)
+{
+    int lane = threadIdx.x % 32;
+    for (place<Layout::STAGES> at = {0, 0};; at.next()) {
+        const int stage = at.stage;
+        barrier_wait(&s.told[stage], at.parity);
+        int units = lane < SLOTS ? s.units[stage][lane] : 0, key = s.key[stage][lane % SLOTS];
+        int slots = __popc(__ballot_sync(~0u, (units & ~LAST) != 0));
+        __syncwarp(); /* all have read what the merger may then write anew */
+        if (lane == 0) barrier_expect(&s.full[stage], slots * Layout::TILE * (int)sizeof(bf16));
+        __syncwarp();
+        if (lane < slots) copy_keys<DIM>(to[stage][lane], map, &s.full[stage], key, head);
+        if (__any_sync(~0u, units & LAST)) return;
+    }
+}
+
+/* Names the slots of every stage. Lane u: where in the lists unit u's begins, and its length. */
+template <class Layout> __device__ static void merge(Layout &s, const sf_cuda_plan &p, int64_t list, int left)
 {
     const int UNITS = Layout::UNITS;
     int lane = threadIdx.x % 32, parts = p.block_k / KEYS; /* slots a key block */
-    int queued = 0, sent = 0, stages = 0;                  /* blocks, slots, stages so far */
-    for (bool more = true; more;) {
-        int entry[UNITS], first = INT_MAX; /* of 32 blocks, the first that anyone names */
+    int queued = 0, ready = 0;                             /* blocks so far; slots not yet told */
+    int block = lane / parts, part = lane % parts;         /* of the queue, this lane's slot of the next stage */
+    int blocks = SLOTS / parts, over = SLOTS % parts;      /* how far these go on */
+    asm volatile("" : "+r"(blocks), "+r"(over));           /* lest they be divided anew for every stage */
+    place<Layout::STAGES> at = {0, 0};
+#pragma unroll 1
+    for (bool more = true;;) {
+        int entry[UNITS]; /* the lists' next ones, on their way while stages are told */
 #pragma unroll
         for (int u = 0; u < UNITS; u++) {
             int64_t from = __shfl_sync(~0u, list, u);
             int n = __shfl_sync(~0u, left, u);
-            entry[u] = lane < n ? p.first.index[from + lane] : INT_MAX;
+            entry[u] = INT_MAX;
+            load_if(entry[u], p.first.index + from + lane, lane < n);
         }
+        /* whole stages; the last one is kept back until it is known to be that */
+        for (; more ? ready > SLOTS : ready >= 0; ready -= SLOTS) {
+            const int stage = at.stage;
+            bool last = !more && ready <= SLOTS;
+            barrier_wait(&s.empty[stage], at.parity ^ 1);
+            if (lane < SLOTS) {
+                int2 slot = s.queue[block % QUEUE];
+                s.key[stage][lane] = slot.x * p.block_k + part * KEYS;
+                s.units[stage][lane] = (lane < ready ? slot.y : 0) | (last ? LAST : 0);
+                barrier_arrive(&s.told[stage]);
+                barrier_arrive(&s.full[stage]);
+            }
+            block += blocks, part += over;
+            if (part >= parts) part -= parts, block++;
+            at.next();
+            if (last) break;
+        }
+        if (!more) return;
+        __syncwarp();
+        int first = INT_MAX; /* of 32 blocks, the first that anyone names */
 #pragma unroll
         for (int u = 0; u < UNITS; u++) first = min(first, entry[u]);
         first = __shfl_sync(~0u, first, 0); /* lists ascend */
@@ -90,48 +150,25 @@ __device__ static void produce(Layout &s, const sf_cuda_plan &p, const maps &m, 
         int units = 0; /* of block first + lane */
 #pragma unroll
         for (int u = 0; u < UNITS; u++) {
-            unsigned at = (unsigned)(entry[u] - first);
-            uint32_t bits = __reduce_or_sync(~0u, more && at < 32 ? 1u << at : 0);
+            unsigned apart = (unsigned)(entry[u] - first);
+            uint32_t bits = __reduce_or_sync(~0u, more && apart < 32 ? 1u << apart : 0);
             units |= (int)(bits >> lane & 1) << u;
             if (lane == u) list += __popc(bits), left -= __popc(bits);
         }
         uint32_t named = __ballot_sync(~0u, units != 0);
         if (units) s.queue[(queued + __popc(named & ((1u << lane) - 1))) % QUEUE] = make_int2(first + lane, units);
-        queued += __popc(named);
-        __syncwarp();
-        /* whole stages; the last one is kept back until it is known to be that */
-        for (int ready = queued * parts - sent; more ? ready > SLOTS : ready >= 0; ready -= SLOTS) {
-            int slots = min(ready, (int)SLOTS), stage = stages % Layout::STAGES;
-            bool last = !more && ready <= SLOTS;
-            barrier_wait(&s.empty[stage], stages / Layout::STAGES % 2 ^ 1);
-            int2 block = s.queue[(sent + lane) / parts % QUEUE];
-            int key = block.x * p.block_k + (sent + lane) % parts * KEYS;
-            if (lane < SLOTS) {
-                s.key[stage][lane] = key;
-                ((int *)&s.units[stage])[lane] = (lane < slots ? block.y : 0) | (lane == 0 && last ? LAST : 0);
-            }
-            __syncwarp();
-            if (lane == 0)
-                barrier_expect(&s.full[stage], slots * 2 * Layout::TILE * (int)sizeof(bf16));
-            else
-                barrier_arrive(&s.full[stage]); /* every lane releases what it wrote */
-            __syncwarp();
-            if (lane < slots) {
-                copy_keys<DIM>(s.k[stage][lane], &m.k, &s.full[stage], key, head);
-                copy_keys<DIM>(s.v[stage][lane], &m.v, &s.full[stage], key, head);
-            }
-            sent += slots, stages++;
-            if (last) break;
-        }
+        queued += __popc(named), ready += __popc(named) * parts;
         __syncwarp();
     }
 }
 
 /* ---- consumers ---- */
 
-/* score[tile][n]: 16 rows x 8 keys. Of the query, d < HELD in registers and what follows in shared memory. A single tile's products are summed in two chains, so that one need not wait for the other. */
+/* score[tile][n]: 16 rows x 8 keys. Of the query, d < HELD lie in registers, the others in shared memory. A single tile's products
+ * are summed in two chains, so that one need not wait for the other. */
 template <int DIM, int HELD, int TILES>
-__device__ static inline void multiply_keys(float (&score)[TILES][2][4], const uint32_t (&held)[TILES][HELD / 4], const bf16 *q, const bf16 *k)
+__device__ static inline void multiply_keys(float (&score)[TILES][2][4], const uint32_t (&held)[TILES][HELD / 4], const bf16 *q,
+                                            const bf16 *k)
 {
     const int CHAINS = TILES == 1 ? 2 : 1;
     int lane = threadIdx.x % 32, row = lane % 8 + lane / 16 * 8, swizzle = lane % 8 ^ lane / 8 % 2;
@@ -232,10 +269,10 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const rows_work
     }
     if constexpr (Layout::LARGE) load_queries<DIM, HELD, ROWS, 32>(s.q[unit], p, w.q, t, 0, lane);
     __syncwarp();
-    for (int n = 0;; n++) {
-        int stage = n % Layout::STAGES;
-        barrier_wait(&s.full[stage], n / Layout::STAGES % 2);
-        int4 units = s.units[stage];
+    for (place<Layout::STAGES> n = {0, 0};; n.next()) {
+        const int stage = n.stage;
+        barrier_wait(&s.full[stage], n.parity);
+        int4 units = *(const int4 *)s.units[stage];
         int mine = (units.x >> unit & 1) | (units.y >> unit & 1) << 1 | (units.z >> unit & 1) << 2 | (units.w >> unit & 1) << 3;
         for (; mine; mine &= mine - 1) {
             int slot = __ffs(mine) - 1, key = s.key[stage][slot];
@@ -248,7 +285,8 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const rows_work
                     int at = position + (i * 8 + lane / 4) / p.packed;
 #pragma unroll
                     for (int j = 0; j < 4; j++)
-                        if (!sf_cuda_sees(p, at, key + j / 2 * 8 + lane % 4 * 2 + j % 2)) score[i / 2][j / 2][i % 2 * 2 + j % 2] = -INFINITY;
+                        if (!sf_cuda_sees(p, at, key + j / 2 * 8 + lane % 4 * 2 + j % 2))
+                            score[i / 2][j / 2][i % 2 * 2 + j % 2] = -INFINITY;
                 }
             }
             soften<DIM, TILES>(score, r, out, w.scale);
@@ -266,9 +304,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const rows_work
 #pragma unroll
     for (int i = 0; i < TILES; i++) store_rows<DIM>(out[i], r[i], p, w, t, i * 16 + lane / 4);
 }
-#endif
 
-#ifdef SM90A
 /* Unit i of kv head g; none: nothing. */
 __device__ static inline sf_cuda_tile unit_of(const sf_cuda_plan &p, bool some, int i, int g)
 {
@@ -291,22 +327,26 @@ __global__ void __launch_bounds__(layout<DIM, ROWS>::THREADS, 1)
     Layout &s = *(Layout *)shared;
     if (threadIdx.x == 0) {
         for (int i = 0; i < Layout::STAGES; i++) {
-            barrier_init(&s.full[i], 32);
+            barrier_init(&s.told[i], SLOTS);
+            barrier_init(&s.full[i], SLOTS + 2);
             barrier_init(&s.empty[i], UNITS);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         fence_async();
     }
     __syncthreads();
-    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    int warp = __shfl_sync(~0u, threadIdx.x / 32, 0), lane = threadIdx.x % 32; /* so that the compiler knows it to be a warp's */
     if (warp < GROUP / 32) {
         if constexpr (Layout::LARGE)
             asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
         else
             asm volatile("setmaxnreg.dec.sync.aligned.u32 56;");
-        if (warp > 0) return;
-        sf_cuda_tile t = unit_of(p, lane < UNITS, blockIdx.x * UNITS + lane, blockIdx.y); /* a unit a lane */
-        produce<Layout, DIM>(s, p, m, blockIdx.y, (int64_t)t.list * p.first.stride, t.slots / p.block_k);
+        if (warp == 0) {
+            sf_cuda_tile t = unit_of(p, lane < UNITS, blockIdx.x * UNITS + lane, blockIdx.y); /* a unit a lane */
+            merge<Layout>(s, p, (int64_t)t.list * p.first.stride, t.slots / p.block_k);
+        } else if (warp < 3) {
+            load<Layout, DIM>(s, warp == 1 ? s.k : s.v, warp == 1 ? &m.k : &m.v, blockIdx.y);
+        }
     } else {
         if constexpr (Layout::LARGE)
             asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
