@@ -322,6 +322,7 @@ static void cuda_close(sf_backend *b)
         if (q.stream) cudaStreamDestroy(q.stream);
     }
     (void)cudaGetLastError();
+    for (int i = 0; i < c->products; i++) cudaFree(c->product[i].bias);
     free(c->product);
     free(c);
     b->self = NULL;

@@ -50,11 +50,12 @@ struct sf_cuda_owed {
     const int64_t *listed; /* keys that they name together, pinned host memory */
 };
 
-/* A matrix product's algorithm, chosen once for (out, in, result type) so that a row never depends on its company. */
+/* A matrix product's algorithm, chosen once for (out, in, result type, with a bias or without) so that a row never depends on its company. */
 struct sf_cuda_product {
     int64_t out, in;
     sf_dtype type;
-    bool add, usable;
+    bool usable;
+    bf16 *bias; /* [out] room for the bias at hand; NULL: the product has none */
     cublasLtMatmulAlgo_t algorithm;
 };
 

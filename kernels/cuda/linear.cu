@@ -249,11 +249,18 @@ static void shape_free(product_shape *s)
     if (s->what) cublasLtMatmulDescDestroy(s->what);
 }
 
-static sf_status shape_make(product_shape *s, int64_t rows, int64_t out, int64_t in, sf_dtype type)
+static sf_status shape_make(product_shape *s, int64_t rows, const sf_cuda_product *p)
 {
+    const int64_t out = p->out, in = p->in;
+    const sf_dtype type = p->type;
     cublasOperation_t transposed = CUBLAS_OP_T;
     CUBLAS_TRY(cublasLtMatmulDescCreate(&s->what, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     CUBLAS_TRY(cublasLtMatmulDescSetAttribute(s->what, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed));
+    if (p->bias) {
+        cublasLtEpilogue_t behind = CUBLASLT_EPILOGUE_BIAS;
+        CUBLAS_TRY(cublasLtMatmulDescSetAttribute(s->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &behind, sizeof behind));
+        CUBLAS_TRY(cublasLtMatmulDescSetAttribute(s->what, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias));
+    }
     CUBLAS_TRY(cublasLtMatrixLayoutCreate(&s->w, CUDA_R_16BF, in, out, in));
     CUBLAS_TRY(cublasLtMatrixLayoutCreate(&s->x, CUDA_R_16BF, in, rows, in));
     CUBLAS_TRY(cublasLtMatrixLayoutCreate(&s->y, type == SF_F32 ? CUDA_R_32F : CUDA_R_16BF, out, rows, out));
@@ -271,7 +278,7 @@ static sf_status choose_algorithm(sf_backend *b, sf_cuda_product *p)
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES};
     cublasLtMatmulHeuristicResult_t found[8];
     int n = 0;
-    sf_status status = shape_make(&s, CANONICAL_ROWS, p->out, p->in, p->type);
+    sf_status status = shape_make(&s, CANONICAL_ROWS, p);
     if (status == SF_OK && cublasLtMatmulPreferenceCreate(&wish) == CUBLAS_STATUS_SUCCESS) {
         cublasLtMatmulPreferenceSetAttribute(wish, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &c->blas_work_bytes,
                                              sizeof c->blas_work_bytes);
@@ -296,12 +303,12 @@ static sf_status choose_algorithm(sf_backend *b, sf_cuda_product *p)
     return status;
 }
 
-static sf_status product_of(sf_backend *b, int64_t out, int64_t in, sf_dtype type, const sf_cuda_product **found)
+static sf_status product_of(sf_backend *b, int64_t out, int64_t in, sf_dtype type, bool biased, const sf_cuda_product **found)
 {
     sf_cuda *c = sf_cuda_of(b);
     for (int i = 0; i < c->products; i++) {
         *found = c->product + i;
-        if ((*found)->out == out && (*found)->in == in && (*found)->type == type) return SF_OK;
+        if ((*found)->out == out && (*found)->in == in && (*found)->type == type && !(*found)->bias == !biased) return SF_OK;
     }
     sf_cuda_product *grown = (sf_cuda_product *)realloc(c->product, (c->products + 1) * sizeof *grown);
     if (!grown) return sf_fail(SF_NO_MEMORY, "linear: no host memory for its table of algorithms");
@@ -309,8 +316,9 @@ static sf_status product_of(sf_backend *b, int64_t out, int64_t in, sf_dtype typ
     sf_cuda_product *p = c->product + c->products;
     memset(p, 0, sizeof *p);
     p->out = out, p->in = in, p->type = type;
+    if (biased) CUDA_TRY(cudaMalloc(&p->bias, (size_t)out * sizeof *p->bias));
+    c->products++; /* whose room is its own from here on */
     SF_TRY(choose_algorithm(b, p));
-    c->products++;
     *found = p;
     return SF_OK;
 }
@@ -321,7 +329,7 @@ static sf_status run_product(sf_backend *b, const sf_cuda_product *p, const void
     sf_cuda *c = sf_cuda_of(b);
     product_shape s = {};
     float one = 1, beta = add ? 1.f : 0.f;
-    sf_status status = shape_make(&s, rows, p->out, p->in, p->type);
+    sf_status status = shape_make(&s, rows, p);
     if (status == SF_OK) {
         cublasStatus_t done = cublasLtMatmul(c->blas, s.what, &one, w, s.w, x, s.x, &beta, y, s.y, y, s.y,
                                              &p->algorithm, c->blas_work, c->blas_work_bytes, c->stream);
@@ -341,8 +349,15 @@ sf_status sf_cuda_linear(sf_backend *b, const void *x, int64_t rows, const sf_te
         return sf_fail(SF_INTERNAL, "cuda: linear: the result must be f32 or bf16");
     const float *offset = bias && bias->data ? (const float *)bias->data : NULL;
     const sf_cuda_product *product = NULL;
-    if (b->phase == SF_PREFILL && in % 8 == 0 && out % 8 == 0) SF_TRY(product_of(b, out, in, dtype, &product));
+    if (b->phase == SF_PREFILL && in % 8 == 0 && out % 8 == 0) {
+        if (offset && !add && dtype == SF_BF16) SF_TRY(product_of(b, out, in, dtype, true, &product));
+        if (!product || !product->usable) SF_TRY(product_of(b, out, in, dtype, false, &product));
+    }
     if (rows == 0) {
+    } else if (product && product->usable && product->bias) {
+        narrow<<<(unsigned)ceil_div<int64_t>(out, 256), 256, 0, stream>>>(offset, product->bias, out);
+        LAUNCH_TRY(narrow);
+        SF_TRY(run_product(b, product, x, rows, w->data, false, y));
     } else if (product && product->usable) {
         unsigned blocks =
             (unsigned)(ceil_div<int64_t>(rows * out, 256) < 65536 ? ceil_div<int64_t>(rows * out, 256) : 65536);
