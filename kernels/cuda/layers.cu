@@ -259,11 +259,11 @@ sf_status sf_cuda_rope(sf_backend *b, void *x, int64_t rows, int heads, int head
 __device__ static inline float bend(sf_curve c, float x)
 {
     switch (c.kind) {
-    case SF_SILU: return x / (1.f + __expf(-x));
+    case SF_SILU: return __fdividef(x, 1.f + __expf(-x)); /* a divisor above 2^126 gives 0 for what is below 2^-119 */
     case SF_GELU_TANH: return .5f * x * (1.f + tanhf(.7978845608028654f * (x + .044715f * x * x * x)));
     case SF_GELU: return .5f * x * erfcf(-x * .70710678f);
     case SF_RELU2: return x > 0 ? x * x : x == x ? 0 : x;
-    case SF_CLAMPED: return fminf(x, c.p[1]) / (1.f + __expf(-c.p[0] * fminf(x, c.p[1])));
+    case SF_CLAMPED: return __fdividef(fminf(x, c.p[1]), 1.f + __expf(-c.p[0] * fminf(x, c.p[1])));
     case SF_XIELU: break;
     }
     return x > 0 ? (c.p[0] * x + c.p[2]) * x : (expm1f(fminf(x, c.p[3])) - x) * c.p[1] + c.p[2] * x;
