@@ -258,7 +258,10 @@ __device__ static inline int64_t slash_pairs(const sf_cuda_plan &p, int list, in
         return __funnelshift_r(cover[u / 32], cover[u / 32 + 1], u % 32) | set[key / 32];
     };
     int64_t pairs = 0;
-    for (int key = lane * 32; key < past; key += 32 * 32) pairs += (int64_t)__popc(covered(key)) * queries;
+    int keys = 0; /* that all rows see */
+#pragma unroll 4
+    for (int key = lane * 32; key < past; key += 32 * 32) keys += __popc(covered(key));
+    pairs = (int64_t)keys * queries;
     for (int key = past; key < position + queries; key += 32)
         if (covered(key) >> lane & 1) pairs += rows_that_see(key + lane, position, queries, p.window);
     return pairs;
@@ -310,7 +313,8 @@ __global__ void tally_pairs(const __grid_constant__ sf_cuda_plan p, uint64_t *pe
     else
         for (int tile = blockIdx.x * warps + warp; tile < blocks; tile += gridDim.x * warps)
             pairs += p.kind == SF_BLOCKS ? block_pairs(p, selection, tile, lane, 32) : slash_pairs(p, selection, tile, lane);
-    atomicAdd(&sum, (unsigned long long)pairs);
+    for (int i = 16; i; i >>= 1) pairs += __shfl_xor_sync(~0u, pairs, i);
+    if (lane == 0) atomicAdd(&sum, (unsigned long long)pairs);
     __syncthreads();
     if (threadIdx.x == 0 && sum)
         for (int i = 0; i < each; i++) atomicAdd((unsigned long long *)per_head + selection * each + i, sum);
