@@ -277,6 +277,9 @@ static void attend_begin(sf_query_tile *t, const float *q, int64_t stride, float
     memset(t->out, 0, (size_t)strips * SF_STRIP * (size_t)t->padded * sizeof *t->out);
 }
 
+/* Every row of the tile sees all 16 keys: nothing of it is looked at strip by strip. */
+INLINE bool whole(const sf_panel *p) { return !p->edge && p->lanes == UINT16_MAX; }
+
 /* No row before the first or behind the second position sees anything of a panel; of an empty one, none. */
 INLINE int64_t seen_from(const sf_panel *p) { return !p->lanes ? INT64_MAX : (int64_t)p->first + (p->sight ? 0 : p->near); }
 INLINE int64_t seen_until(const sf_panel *p)
@@ -288,6 +291,10 @@ INLINE int64_t seen_until(const sf_panel *p)
 /* The lanes of a panel that can weigh in a strip whose rows stand from `first` to `last`: the others need no value. */
 INLINE void span_of(const sf_panel *p, int64_t first, int64_t last, int span[2])
 {
+    if (whole(p)) {
+        span[0] = 0, span[1] = SF_PANEL;
+        return;
+    }
     int64_t begin = p->sight ? 0 : first - p->reach + 1 - p->first, end = last - (p->sight ? 0 : p->near) - p->first + 1;
     span[0] = p->lanes ? __builtin_ctz(p->lanes) : 0;
     span[1] = p->lanes ? 32 - __builtin_clz(p->lanes) : 0;
@@ -312,8 +319,10 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
         int batch = panels - c0 < SF_BATCH ? panels - c0 : SF_BATCH, start = 0, end = t->rows; /* the other rows see none of it */
         int64_t from = INT64_MAX, until = INT64_MIN;
         for (int c = 0; c < batch; c++) {
-            if (seen_from(panel + c) < from) from = seen_from(panel + c);
-            if (seen_until(panel + c) > until) until = seen_until(panel + c);
+            const bool all_rows = whole(panel + c);
+            const int64_t first = all_rows ? t->position : seen_from(panel + c), last = all_rows ? t->position + end - 1 : seen_until(panel + c);
+            if (first < from) from = first;
+            if (last > until) until = last;
         }
         if (from >= t->position + end || until < t->position) continue;
         if (from > t->position) start = (int)(from - t->position) / SF_STRIP * SF_STRIP;
@@ -326,8 +335,8 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
             int here = batch - c < PANELS_AT_ONCE ? batch - c : PANELS_AT_ONCE;
             for (int row = start; row < end; row += SF_STRIP) {
                 int gone = 0, seen = here; /* hide() gives the others their -INFINITY */
-                while (seen > 0 && seen_from(panel + c + seen - 1) > t->position + row + SF_STRIP - 1) seen--;
-                while (gone < seen && seen_until(panel + c + gone) < t->position + row) gone++;
+                while (seen > 0 && !whole(panel + c + seen - 1) && seen_from(panel + c + seen - 1) > t->position + row + SF_STRIP - 1) seen--;
+                while (gone < seen && !whole(panel + c + gone) && seen_until(panel + c + gone) < t->position + row) gone++;
                 scores(t->q + row * t->dim, t->dim, panel + c + gone, seen - gone, s + row * SCORES + (c + gone) * SF_PANEL, SCORES,
                        piece(panel + batch, next, t->dim, halves, called++));
             }
@@ -336,7 +345,7 @@ static void attend(sf_query_tile *t, const sf_panel *panel, int panels)
             float *at = s + row * SCORES;
             for (int r = 0; t->cap != 0 && r < SF_STRIP; r++) cap_scores(at + r * SCORES, batch * SF_PANEL, t->cap);
             for (int c = 0; c < batch; c++)
-                if (panel[c].edge || panel[c].lanes != UINT16_MAX)
+                if (!whole(panel + c))
                     hide(panel + c, t->position + row, at + c * SF_PANEL, SCORES);
             for (int c = 0; c < batch; c++)
                 for (int r = 0; panel[c].bias && r < SF_STRIP; r++)
