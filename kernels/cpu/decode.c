@@ -76,6 +76,23 @@ static void add_read(reads *to, const float *k, const float *v, int64_t row)
     to->n++;
 }
 
+/* A panel whose 16 keys the row sees all and that lie one after the other, by one look at them. Whether it is one. */
+static bool list_whole(const sf_attention *a, int g, const sf_panel *x, reads *to)
+{
+    const int64_t before = a->kv.prompt.n, dim = a->head_dim;
+    const bool old = x->first + SF_PANEL <= before;
+    const sf_kv_part *part = old ? &a->kv.prompt : &a->kv.tail;
+    if (x->edge || x->lanes != UINT16_MAX || x->key || part->index || (!old && x->first < before)) return false;
+    const int64_t row = sf_kv_row(part, g, old ? x->first : x->first - before), n = to->n;
+    for (int i = 0; i < SF_PANEL; i++) {
+        to->k[n + i] = part->packed ? NULL : (const float *)part->k + (row + i) * dim;
+        to->v[n + i] = part->packed ? NULL : (const float *)part->v + (row + i) * dim;
+    }
+    for (int i = 0; to->row && i < SF_PANEL; i++) to->row[n + i] = row + i;
+    to->n += SF_PANEL;
+    return true;
+}
+
 /* Adds the panels' keys, those that a reach moves as copies turned so far ahead that the query meets them at its distance.
  */
 static void list_reads(const sf_attention *a, const sf_pattern *p, bool turned, const sf_panel *panel, int panels, reads *to)
@@ -88,6 +105,7 @@ static void list_reads(const sf_attention *a, const sf_pattern *p, bool turned, 
     const float *bias = index ? (const float *)p->bias.data + list * p->first.stride : NULL;
     for (int c = 0; c < panels; c++) {
         const sf_panel *x = panel + c;
+        if (!turned && !to->bias && list_whole(a, g, x, to)) continue;
         for (unsigned lanes = x->lanes; lanes; lanes &= lanes - 1) {
             int i = __builtin_ctz(lanes);
             int64_t j = sf_panel_key(x, i);

@@ -375,7 +375,12 @@ static int attend_end(const sf_query_tile *t, float *out, int64_t stride, float 
         float sum = sum16(lanes);
         bool seen = t->most[r] > -INFINITY;
         if (!seen && empty < 0) empty = r;
-        for (int d = 0; d < t->dim; d++) out[r * stride + d] = seen ? t->out[r * t->padded + d] / sum : 0;
+        const float *from = t->out + r * t->padded;
+        float *to = out + r * stride;
+        int d = 0;
+        for (; seen && d + W <= t->dim; d += W) store(to + d, load(from + d) / sum);
+        for (; seen && d < t->dim; d++) to[d] = from[d] / sum;
+        if (!seen) memset(to, 0, (size_t)t->dim * sizeof *to);
         if (lse) lse[r * lse_stride] = seen ? (t->most[r] + log2f(sum)) * (float)M_LN2 : -INFINITY;
     }
     return empty;
