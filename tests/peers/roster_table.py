@@ -38,7 +38,7 @@ def main():
         for arm in sorted(arms, key=lambda arm: (at_09(arm), arm)):
             limit = limits[model, arm]
             words = "%s / %s" % (limit["no_loss_above_0.05_up_to"], limit["loss_shown_from"])
-            cells = [score(arms[arm][level]) if level in arms[arm] else "-" for level in levels]
+            cells = [score(arms[arm][level]) if level in arms[arm] else "-" for level in levels if set(levels) & set(arms[arm])]
             for level in sorted(set(arms[arm]) - set(levels)):
                 r = arms[arm][level]
                 cells.append("at %.2f: %s" % (max(float(r["prefill_sparsity"]), float(r["decode_sparsity"])), score(r)))
