@@ -5,12 +5,12 @@
 /* Compiled without -ffp-contract=fast, unlike kernels/cpu: x · by + 8.5 in one rounding would be another number. */
 
 const sf_cache_format sf_cache_formats[] = {
-    {"simulated_fp8", "fp8 cache", SF_CACHE_E4M3, 8, 0, 0, .packed = false},
-    {"simulated_int8", "int8 cache", SF_CACHE_INT8, 8, 0, 4, .packed = false},
-    {"simulated_int4", "int4 cache", SF_CACHE_Q4_0, 4, 32, 2, .packed = false},
-    {"fp8", "packed fp8 cache", SF_CACHE_E4M3, 8, 0, 0, .packed = true},
-    {"int8", "packed int8 cache", SF_CACHE_INT8, 8, 0, 4, .packed = true},
-    {"int4", "packed int4 cache", SF_CACHE_Q4_0, 4, 32, 2, .packed = true},
+    {"simulated_fp8", "simulated fp8 cache", SF_CACHE_E4M3, 8, 0, 0, .packed = false},
+    {"simulated_int8", "simulated int8 cache", SF_CACHE_INT8, 8, 0, 4, .packed = false},
+    {"simulated_int4", "simulated int4 cache", SF_CACHE_Q4_0, 4, 32, 2, .packed = false},
+    {"fp8", "fp8 cache", SF_CACHE_E4M3, 8, 0, 0, .packed = true},
+    {"int8", "int8 cache", SF_CACHE_INT8, 8, 0, 4, .packed = true},
+    {"int4", "int4 cache", SF_CACHE_Q4_0, 4, 32, 2, .packed = true},
     {0},
 };
 

@@ -3,12 +3,12 @@
  * chooses, are the rounded numbers; cache bytes are counted as the format packs them, scales included: of the two alike.
  *
  *   fp8   e4m3 without infinities, saturating, scale 1 for each tensor: what vLLM's kv_cache_dtype fp8 (fp8_e4m3) does with a
- *                   checkpoint that was not calibrated (docs, Quantized KV Cache). 1 byte a number.
+ *         checkpoint that was not calibrated (docs, Quantized KV Cache). 1 byte a number.
  *   int8  symmetric, a fp32 scale for each token and head, max|x| / 127 and at least 1e-6: vLLM's int8_per_token_head.
- *                   1 byte a number and 4 a row.
+ *         1 byte a number and 4 a row.
  *   int4  a scale for each 32 channels of a token and head: ggml's Q4_0, as llama.cpp's --cache-type-k q4_0 stores rows. 18 bytes
- *                   for 32 numbers. It is not KIVI's (2402.02750), which has scales of keys for each channel over 32 tokens and the newest
- *                   tokens in full precision: there a key's numbers depend on the keys beside it.
+ *         for 32 numbers. It is not KIVI's (2402.02750), which has scales of keys for each channel over 32 tokens and the newest
+ *         tokens in full precision: there a key's numbers depend on the keys beside it.
  *
  * Each row is rounded by itself, after rotation, as it is stored: a row's numbers do not depend on when it came or what came with it,
  * and a cache that is compacted holds them as they were.
@@ -36,7 +36,7 @@ typedef enum sf_cache_kind { SF_CACHE_E4M3, SF_CACHE_INT8, SF_CACHE_Q4_0 } sf_ca
 
 typedef struct sf_cache_format {
     const char *name;  /* as a config has it */
-    const char *shown; /* behind a label: "fp8 cache" */
+    const char *shown; /* behind a label: "simulated fp8 cache" */
     sf_cache_kind kind;
     int bits;          /* a number */
     int group;         /* numbers that share a scale; 0: all of a row */

@@ -802,7 +802,7 @@ static void test_gates_of_rounded_caches(void **state)
     char *text = warnings_of(&count);
     assert_null(strstr(text, "the answer is not dense's"));
     assert_null(strstr(text, "near zero"));
-    if (!strstr(text, "mini-8m vt 1024 dense, int4 cache 0.00 (2 of 12 samples missing)") || count != 1)
+    if (!strstr(text, "mini-8m vt 1024 dense, simulated int4 cache 0.00 (2 of 12 samples missing)") || count != 1)
         fail_msg("not what lacks alone: %s", text);
     free(text);
 }

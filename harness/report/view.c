@@ -156,14 +156,12 @@ static bool is_sparse(const sf_cell_info *c, int phase)
     return !is_dense(c, phase) || (phase == SF_DECODE && is_dense(c, SF_PREFILL) && !sf_cell_exact(c));
 }
 
-/* ", fp8 cache" of a simulated one, ", packed fp8 cache", or nothing. */
+/* ", fp8 cache", ", simulated fp8 cache", or nothing. */
 static void cache_label(const sf_cell_info *c, char text[64])
 {
-    static const char simulated[] = "simulated_";
-    const char *name = sf_cell_cache(c);
-    const bool packed = strncmp(name, simulated, strlen(simulated)) != 0;
-    if (!packed) name += strlen(simulated);
-    snprintf(text, 64, sf_cell_exact(c) ? "" : packed ? ", packed %.40s cache" : ", %.40s cache", name);
+    snprintf(text, 64, sf_cell_exact(c) ? "" : ", %.40s cache", sf_cell_cache(c));
+    for (char *at = text; *at; at++)
+        if (*at == '_') *at = ' ';
 }
 
 static void describe_arm(void *versions, const sf_cell_info *c, char name[512], double *a, double *b)

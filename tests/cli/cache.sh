@@ -13,7 +13,7 @@ caches='cache=[simulated_fp8, exact, simulated_int8]'
 grep -q '^cache simulated_int8: keys and values are rounded as they are stored, and kept as floats; bytes are counted at 8 bits a number and its scales' "$T/out" || fail "plan says: $(cat "$T/out")"
 ! grep -q 'cache exact' "$T/out" || fail "plan says: $(cat "$T/out")"
 "$FRONTIER" run "$T/tiny.yaml" -s "$caches" -o "$T/r.h5" >"$T/out" 2>"$T/log" || fail "caches: $(cat "$T/log")"
-grep -q 'quest, fp8 cache' "$T/out" || fail "run says: $(cat "$T/out")"
+grep -q 'quest, simulated fp8 cache' "$T/out" || fail "run says: $(cat "$T/out")"
 "$FRONTIER" export "$T/r.h5" --jsonl >"$T/rows"
 python3 - "$T/rows" <<'EOF' || fail "rows"
 import json, sys
@@ -37,7 +37,7 @@ EOF
 "$FRONTIER" status "$T/r.h5" -v >"$T/out" && grep -q 'quest at 0.5, cache simulated_fp8: 2 of 2 samples' "$T/out" || fail "status: $(cat "$T/out")"
 "$FRONTIER" report "$T/r.h5" --out "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
 grep -q 'simulated_int8' "$T/report"/figures/caches.csv || fail "no figure of caches: $(ls "$T/report")"
-grep -rq 'dense, int8 cache' "$T/report" || fail "the report names no cache: $(ls "$T/report")"
+grep -rq 'dense, simulated int8 cache' "$T/report" || fail "the report names no cache: $(ls "$T/report")"
 "$FRONTIER" run "$T/tiny.yaml" -s "$caches" -s 'methods={prefill: [streaming], decode: [streaming]}' -s samples=1 -o "$T/both.h5" >/dev/null 2>"$T/log" || fail "a method of both phases: $(cat "$T/log")"
 "$FRONTIER" report "$T/both.h5" --out "$T/both" >"$T/out" 2>&1 || fail "report of a method of both phases: $(cat "$T/out")"
 [ "$(sed 1d "$T/both/figures/caches.csv" | cut -d, -f1,2 | sort -u | tr '\n' ' ')" = "streaming,exact streaming,simulated_fp8 streaming,simulated_int8 " ] ||
@@ -56,7 +56,7 @@ packed='cache=[simulated_int8, int8]'
 "$FRONTIER" plan "$T/tiny.yaml" -s "$packed" -s recall=0 >"$T/out" || fail "plan of a packed cache"
 grep -q '^cache int8: keys and values of prompts are stored at 8 bits a number and its scales, and read so by each step of decode' "$T/out" || fail "plan says: $(cat "$T/out")"
 "$FRONTIER" run "$T/tiny.yaml" -s "$packed" -s recall=0 -o "$T/packed.h5" >"$T/out" 2>"$T/log" || fail "packed: $(cat "$T/log")"
-grep -q 'quest, packed int8 cache' "$T/out" || fail "run says: $(cat "$T/out")"
+grep -q 'quest, int8 cache' "$T/out" || fail "run says: $(cat "$T/out")"
 "$FRONTIER" export "$T/packed.h5" --jsonl >"$T/rows"
 python3 - "$T/rows" <<'EOF' || fail "rows of a packed cache"
 import json, sys
@@ -74,7 +74,7 @@ for (cache, *rest), r in rows.items():
     for k in same: assert r[k] == other[k], (cache, rest, k, r[k], other[k])
 EOF
 "$FRONTIER" report "$T/packed.h5" --out "$T/two" >"$T/out" 2>&1 || fail "report of a packed cache: $(cat "$T/out")"
-grep -rq 'dense, packed int8 cache' "$T/two" && grep -rq 'dense, int8 cache' "$T/two" || fail "the report does not tell a packed cache from a simulated one"
+grep -rq 'dense, int8 cache' "$T/two" && grep -rq 'dense, simulated int8 cache' "$T/two" || fail "the report does not tell a packed cache from a simulated one"
 refused "recall of method 'quest' reads all keys while it decodes, which cache int8 keeps packed: use simulated_int8, or recall 0" "$FRONTIER" run "$T/tiny.yaml" -s cache=int8 -o "$T/none.h5"
 refused "method 'h2o' reads keys while it decodes, which a packed cache keeps from it: use cache simulated_fp8" "$FRONTIER" run "$T/tiny.yaml" -s cache=fp8 -s 'methods={decode: [h2o]}' -s recall=0 -o "$T/none.h5"
 refused "cache int8 is not for models whose heads are split" "$FRONTIER" run "$T/tiny.yaml" -s cache=int8 -s recall=0 -s 'parallel={tensor: 2}' -o "$T/none.h5"

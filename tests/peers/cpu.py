@@ -62,7 +62,7 @@ def report(what, ours, peer, name, unit, scale=lambda seconds: seconds):
         values = sorted(scale(s) for s in seconds)
         return f"{statistics.median(values):9.1f} ({values[0]:.1f}..{values[-1]:.1f})"
     ratio = statistics.median(peer) / statistics.median(ours)
-    print(f"{what:34} frontier {text(ours):28} {name} {text(peer):28} {unit:10} {ratio:5.2f} x", flush=True)
+    print(f"{what:34} frontier {text(ours):28} {name} {text(peer):28} {unit:10} {ratio:6.3f} x", flush=True)
 
 
 def attention(args):
