@@ -1,4 +1,5 @@
-"""cuDNN's dense causal attention (PyTorch SDPA) and the GEMM and copy ceilings, for tests/bench_cuda to compare with."""
+"""Dense causal attention of PyTorch (SDPA) by cuDNN's kernels and by its flash kernel, and the GEMM and copy ceilings, for tests/bench_cuda
+and tests/cuda_targets.py to compare with. Lines: "cudnn|flash HEADS KV_HEADS DIM TOKENS milliseconds"."""
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -30,11 +31,12 @@ if __name__ == "__main__":
     x, y = random(2**30), random(2**30)
     print(f"# copy {4 * x.numel() / median_ms(lambda: y.copy_(x), 5) / 1e6:.0f} GB/s")
     del x, y
-    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+    for name, kernel in (("cudnn", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION)):
         for heads, kv_heads, dim in ((32, 8, 128), (32, 8, 64), (64, 8, 128), (28, 4, 128), (16, 8, 256)):
             for tokens in (8192, 16384, 32768, 65536, 131072):
-                if heads in (64, 28) and tokens != 131072:
+                if (heads in (64, 28) and tokens != 131072) or (name == "flash" and (heads in (64, 28) or tokens not in (32768, 131072))):
                     continue
                 q, k, v = random(1, heads, tokens, dim), random(1, kv_heads, tokens, dim), random(1, kv_heads, tokens, dim)
-                ms = median_ms(lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
-                print(f"cudnn {heads} {kv_heads} {dim} {tokens} {ms:.3f}", flush=True)
+                with sdpa_kernel(kernel):
+                    ms = median_ms(lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+                print(f"{name} {heads} {kv_heads} {dim} {tokens} {ms:.3f}", flush=True)

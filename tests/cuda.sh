@@ -5,12 +5,13 @@
 #   tests/cuda.sh [PART ...]     without: parity engine families check; `all`: all but the sweep
 #
 #   parity      every op against the reference             memcheck, racecheck   the same under compute-sanitizer
-#   engine      the engine's tests; what comes home        peers                 cuDNN's dense attention (needs PyTorch)
+#   engine      the engine's tests; what comes home        peers                 PyTorch's dense attention: cuDNN, flash
 #   families    tiny checkpoints against transformers      grouped               a Triton kernel of packed heads, $GROUPED
 #   check       every method's certificate                 bench                 kernels, against what peers said
 #   sweep       the same scores on CPU and GPU             patterns              bands, parts, weights, distances, likewise
 #   mixture     a 30B mixture's shape of 3B active, 64k    end                   a 7B model's shape, end to end
 #   first       a small model's first tokens, in a sweep   rivals                FlexAttention; NSA of flash-linear-attention
+#   kvpress     a 7B model's shape by kvpress, where it is installed
 #
 # And `targets`: what the engine's targets are held to, bench, end and first beside an older build by turns ($OLD), and at the end
 # a line a target, reached or missed (tests/cuda_targets.py).
@@ -39,7 +40,7 @@ logs=${LOGS:-build/cuda} limit=${LIMIT:-560} device=${DEVICE:-cuda} begun=$SECON
 parts=("$@")
 [ $# -gt 0 ] || parts=(parity engine families check)
 [ "${1:-}" != all ] || parts=(parity engine families check memcheck racecheck peers grouped bench patterns mixture end)
-[ "${1:-}" != targets ] || parts=(peers bench end first rivals targets)
+[ "${1:-}" != targets ] || parts=(peers bench end first rivals kvpress targets)
 [ "${1:-}" != two ] || parts=(tensor split large spread)
 mkdir -p "$logs" && rm -f "$logs"/*.failed "$logs"/all.txt || exit 1
 
@@ -293,6 +294,7 @@ fi
 program frontier
 ! wanted first || part first 100 10 first_tokens
 ! wanted rivals || part rivals 90 10 "${PYTHON:-python3}" tests/bench_cuda_rivals.py
+! wanted kvpress || part kvpress 120 10 "${PYTHON:-python3}" tests/bench_cuda_kvpress.py
 
 for log in "$logs"/*.log; do printf '== %s\n%s\n\n' "$(basename "$log" .log)" "$(cat "$log")"; done >"$logs/all.txt"
 ! wanted targets || "${PYTHON:-python3}" tests/cuda_targets.py "$logs/all.txt" | tee "$logs/targets.txt"

@@ -139,6 +139,16 @@ if together:
 else:
     row("28 cells of one sample (7B)", "10.8 s *", "<= 10 s", "-", "not measured")
 
+# What kvpress takes for the grid's cells, each a run of its own; of quest, which it has not, what its dense takes.
+runs = {method: float(prefill) + float(ms) / 1e3 * int(steps) for method, prefill, ms, steps in
+        re.findall(r"^kvpress (\w+) [\d.]+ prefill ([\d.]+) s, decode ([\d.]+) ms a step, (\d+) steps", sections.get("kvpress", ""), re.M)}
+if together and len(runs) == 3:
+    one_by_one = 10 * runs["dense"] + 9 * runs["snapkv"] + 9 * runs["ada_snapkv"]
+    row("  kvpress, one by one", "-", ">= 30 x", f"{one_by_one / together[0]:.1f} x", judged(one_by_one >= 30 * together[0]),
+        f"{one_by_one:.0f} s: " + ", ".join(f"{method} {s:.2f}" for method, s in runs.items()))
+else:
+    row("  kvpress, one by one", "-", ">= 30 x", "-", "not measured")
+
 old, here = sample("old"), sample("here")
 title = "first tokens of 31 cells, model l, 8k"
 if old and here:
@@ -150,6 +160,11 @@ if starts[1]:
     print("  (of a sample more; the whole command with one sample: " + (f"{starts[0]:.0f} ms, here " if starts[0] else "") + f"{starts[1]:.0f} ms)")
 
 cudnn = {shape: float(ms) for shape, ms in re.findall(r"^cudnn (\d+ \d+ \d+ \d+) ([\d.]+)", sections.get("peers", ""), re.M)}
+flash = re.findall(r"^flash (\d+) (\d+) (\d+) (\d+) ([\d.]+)", sections.get("peers", ""), re.M)
+if flash:
+    ours = {(dim, tokens): float(ms) for dim, tokens, ms in re.findall(r"^dense \S+ dim +(\d+) +(\d+) +([\d.]+) ms", sections.get("bench", ""), re.M)}
+    print("PyTorch's flash kernel, x ours: " + ", ".join(f"d{dim} {int(tokens) // 1024}k {float(ms) / ours[dim, tokens]:.2f}" for _, _, dim, tokens, ms in flash
+                                                       if (dim, tokens) in ours))
 rivals = sections.get("rivals", "")
 for shape, block, density, ms in re.findall(r"^flex (\d+ \d+ \d+ \d+) (\d+) ([\d.]+) ([\d.]+)$", rivals, re.M):
     ideal, ours = 100 * float(density) * cudnn.get(shape, 0) / float(ms), blocks(block, "per head", "32/8", 128)("bench")

@@ -15,6 +15,7 @@ cat >"$T/logs" <<EOF
 a table of before, which is no section: dense 32/8 dim 128  32768   1.0 ms  1 TFLOP/s  55 % of cuDNN
 == peers
 cudnn 32 8 128 131072 260.000
+flash 32 8 128 32768 19.500
 == bench-old
 dense 32/8 dim 128  32768          15.000 ms     586 TFLOP/s   87 % of cuDNN  error 2.3e-03
 blocks  16 shared   32/8 dim 128 131072 density 0.100   31.056 ms   8.26 x dense   82 % of ideal  error 2.3e-03  estimation   8.050 ms ->  65 %
@@ -50,6 +51,10 @@ first old, 31 cells, 11 samples: 8000 ms
 first here, 31 cells, 11 samples: 4500 ms
 == rivals
 flex 32 8 128 131072 128 0.100 40.000
+== kvpress
+kvpress dense 0 prefill 9.000 s, decode 30.00 ms a step, 32 steps
+kvpress snapkv 0.85 prefill 10.000 s, decode 20.00 ms a step, 32 steps
+kvpress ada_snapkv 0.85 prefill 11.000 s, decode 50.00 ms a step, 32 steps
 EOF
 table "$T/logs"
 # says TITLE BEFORE TARGET HERE VERDICT
@@ -66,7 +71,9 @@ says 'blocks of 16 shared 32/8, of ideal' '82 %' '>= 85 %' '85 %' reached
 says 'with estimation' '65 %' '>= 76 %' '66 %' missed
 says 'Quest 1/16 128k, x the floor: one lane' '2.58 x' '<= 1.7 x' '1.7 x' reached
 says '28 cells of one sample (7B)' '10.8 s *' '<= 10 s' '9.99 s' 'reached|25.5 x one by one'
+says 'kvpress, one by one' - '>= 30 x' '30.9 x' 'reached|309 s: dense 9.96, snapkv 10.64, ada_snapkv 12.60' # (10 · 9.96 + 9 · 10.64 + 9 · 12.6) / 9.99
 says 'first tokens of 31 cells, model l, 8k' '500 ms' '>= 2 x' '200 ms, 2.50 x' reached
+grep -qx "PyTorch's flash kernel, x ours: d128 32k 1.50" "$T/table" || fail "flash: $(cat "$T/table")"
 grep -q '40.000 ms, 65 % of ideal; here 98 %' "$T/table" || fail "FlexAttention: $(cat "$T/table")"
 
 # Ten samples that take no longer than none say nothing.
