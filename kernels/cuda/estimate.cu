@@ -388,69 +388,120 @@ sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, in
     return SF_OK;
 }
 
-/* One warp for PAGES pages at a time, so that their bounds are in flight together; lanes share out the head dim, 4
- * values each where it is 128, and each adds up all heads before the one reduction. */
-enum { PAGES = 4 };
+/* A page's score, Σ over the group's heads and d of max(q·low, q·high), is Σ over d of high · (what queries are above 0, summed over heads) +
+ * low · (what they are below it): two products a number of the bounds whatever the group. The order of its sums is the page's own.
+ *
+ * Of the common head dims a warp takes as many pages as put eight loads of 16 bytes of each lane on their way, keeps its share of
+ * the query in registers, and adds up over lanes all pages at once. Reading is all there is to do: before the kernel in front has ended,
+ * the blocks that have come in ask for their bounds into L2, where nothing is stale. */
+template <int DIM> struct paging {
+    static const int LANES = DIM < 128 ? DIM / 4 : 32, VECTORS = DIM / 4 / LANES, STEPS = 4 / VECTORS; /* of a page; of a lane; pages of a lane */
+    static const int PAGES = STEPS * (32 / LANES);                                                    /* of a warp */
+};
 
-template <bool DIM128>
-__global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group, int D, int there, int64_t pages,
-                                                       const float *low, const float *high, float *score)
+template <int DIM>
+__global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group, int there, int64_t pages, const float *low,
+                                                       const float *high, float *score)
 {
-    extern __shared__ __align__(16) float query[]; /* [group, D] */
-    int g = blockIdx.y, lane = threadIdx.x % 32;
-    int first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * PAGES;
-    float4 l[PAGES], h[PAGES];
+    typedef paging<DIM> how;
+    const int VECTORS = how::VECTORS, STEPS = how::STEPS, lane = threadIdx.x % 32, own = lane % how::LANES,
+              first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * how::PAGES, begin = first + lane / how::LANES * STEPS;
+    const int64_t g = blockIdx.y;
+    low += g * pages * DIM, high += g * pages * DIM;
+    const int line = lane % 16 * 32; /* the warp's bounds are 16 lines of 128 bytes, twice */
+    if (first * (int64_t)DIM + line < (int64_t)there * DIM)
+        asm volatile("prefetch.global.L2 [%0];\n" ::"l"((lane < 16 ? low : high) + first * (int64_t)DIM + line));
     sf_begin();
-    low += g * pages * D, high += g * pages * D;
-    if (DIM128) { /* on their way beside the query */
-#pragma unroll
-        for (int p = 0; p < PAGES; p++) {
-            int64_t at = (int64_t)min(first + p, there - 1) * 128 + lane * 4;
-            l[p] = *(const float4 *)(low + at), h[p] = *(const float4 *)(high + at);
-        }
-    }
-    for (int i = threadIdx.x; i < group * D; i += blockDim.x)
-        query[i] = __bfloat162float(q[(int64_t)g * group * D + i]);
-    __syncthreads();
     if (first >= there) return;
-    low += (int64_t)first * D, high += (int64_t)first * D;
-    float sum[PAGES] = {};
-    if (DIM128) {
+    float4 l[STEPS][VECTORS], h[STEPS][VECTORS];
+#pragma unroll
+    for (int p = 0; p < STEPS; p++) {
+#pragma unroll
+        for (int v = 0; v < VECTORS; v++) {
+            const int64_t at = (int64_t)min(begin + p, there - 1) * DIM + (v * how::LANES + own) * 4;
+            l[p][v] = *(const float4 *)(low + at), h[p][v] = *(const float4 *)(high + at);
+        }
+    }
+    float above[VECTORS][4] = {}, below[VECTORS][4] = {};
+    for (int m = 0; m < group; m++) {
+#pragma unroll
+        for (int v = 0; v < VECTORS; v++) {
+            const uint2 raw = *(const uint2 *)(q + (g * group + m) * DIM + (v * how::LANES + own) * 4);
+            const bf16 *x = (const bf16 *)&raw;
+#pragma unroll
+            for (int e = 0; e < 4; e++) above[v][e] += fmaxf(__bfloat162float(x[e]), 0), below[v][e] += fminf(__bfloat162float(x[e]), 0);
+        }
+    }
+    float sum[STEPS];
+#pragma unroll
+    for (int p = 0; p < STEPS; p++) {
+        sum[p] = 0;
+#pragma unroll
+        for (int v = 0; v < VECTORS; v++) {
+            sum[p] = fmaf(above[v][0], h[p][v].x, fmaf(below[v][0], l[p][v].x, sum[p]));
+            sum[p] = fmaf(above[v][1], h[p][v].y, fmaf(below[v][1], l[p][v].y, sum[p]));
+            sum[p] = fmaf(above[v][2], h[p][v].z, fmaf(below[v][2], l[p][v].z, sum[p]));
+            sum[p] = fmaf(above[v][3], h[p][v].w, fmaf(below[v][3], l[p][v].w, sum[p]));
+        }
+    }
+    /* Half of the lanes go on with half of the pages, until each has one. */
+    int mine = 0, step = how::LANES / 2;
+#pragma unroll
+    for (int n = STEPS / 2; n >= 1; n /= 2, step /= 2) {
+        const bool upper = lane & step;
+#pragma unroll
+        for (int p = 0; p < n; p++) {
+            const float given = __shfl_xor_sync(~0u, upper ? sum[p] : sum[p + n], step);
+            sum[p] = (upper ? sum[p + n] : sum[p]) + given;
+        }
+        mine += upper ? n : 0;
+    }
+#pragma unroll
+    for (int left = how::LANES / STEPS / 2; left >= 1; left /= 2) sum[0] += __shfl_xor_sync(~0u, sum[0], left);
+    if (own % (how::LANES / STEPS) == 0 && begin + mine < there) score[g * there + begin + mine] = sum[0];
+}
+
+/* Of any head dim: a warp a page. */
+__global__ void __launch_bounds__(THREADS) page_scores_of_any(const bf16 *q, int group, int D, int there, int64_t pages, const float *low,
+                                                              const float *high, float *score)
+{
+    extern __shared__ float query[]; /* [2, D]: above 0, below */
+    const int lane = threadIdx.x % 32, p = blockIdx.x * (THREADS / 32) + threadIdx.x / 32;
+    const int64_t g = blockIdx.y;
+    sf_begin();
+    for (int d = threadIdx.x; d < D; d += blockDim.x) {
+        float above = 0, below = 0;
         for (int m = 0; m < group; m++) {
-            float4 x = *(const float4 *)(query + m * 128 + lane * 4);
-#pragma unroll
-            for (int p = 0; p < PAGES; p++)
-                sum[p] += fmaxf(x.x * l[p].x, x.x * h[p].x) + fmaxf(x.y * l[p].y, x.y * h[p].y) +
-                          fmaxf(x.z * l[p].z, x.z * h[p].z) + fmaxf(x.w * l[p].w, x.w * h[p].w);
+            const float x = __bfloat162float(q[(g * group + m) * D + d]);
+            above += fmaxf(x, 0), below += fminf(x, 0);
         }
-    } else {
-        for (int d = lane; d < D; d += 32) {
-#pragma unroll
-            for (int p = 0; p < PAGES; p++) {
-                int at = min(p, there - first - 1) * D + d;
-                for (int m = 0; m < group; m++)
-                    sum[p] += fmaxf(query[m * D + d] * low[at], query[m * D + d] * high[at]);
-            }
-        }
+        query[d] = above, query[D + d] = below;
     }
-#pragma unroll
-    for (int p = 0; p < PAGES; p++) {
-        sum[p] = warp_sum(sum[p]);
-        if (lane == 0 && first + p < there) score[(int64_t)g * there + first + p] = sum[p];
-    }
+    __syncthreads();
+    if (p >= there) return;
+    float sum = 0;
+    for (int d = lane; d < D; d += 32) sum = fmaf(query[d], high[(g * pages + p) * D + d], fmaf(query[D + d], low[(g * pages + p) * D + d], sum));
+    sum = warp_sum(sum);
+    if (lane == 0) score[g * there + p] = sum;
+}
+
+template <int DIM>
+static sf_status queue_page_scores(sf_backend *b, const sf_attention *a, int there, int64_t pages, const float *low, const float *high, float *score)
+{
+    return sf_cuda_follow(b, page_scores<DIM>, dim3(ceil_div(there, THREADS / 32 * paging<DIM>::PAGES), a->kv_heads), THREADS, 0, (const bf16 *)a->q,
+                          a->heads / a->kv_heads, there, pages, low, high, score);
 }
 
 sf_status sf_cuda_page_scores(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
                               const float *high, float *score)
 {
-    int there = ceil_div(a->keys, page), group = a->heads / a->kv_heads;
-    if (there) {
-        size_t bytes = (size_t)group * a->head_dim * sizeof(float);
-        bool aligned = ((uintptr_t)low | (uintptr_t)high) % 16 == 0;
-        auto kernel = a->head_dim == 128 && aligned ? page_scores<true> : page_scores<false>;
-        SF_TRY(sf_cuda_allow_shared((const void *)kernel, bytes));
-        SF_TRY(sf_cuda_follow(b, kernel, dim3(ceil_div(there, THREADS / 32 * PAGES), a->kv_heads), THREADS, bytes,
-                              (const bf16 *)a->q, group, a->head_dim, there, pages, low, high, score));
+    const int there = ceil_div(a->keys, page), group = a->heads / a->kv_heads, D = a->head_dim;
+    const bool aligned = ((uintptr_t)low | (uintptr_t)high) % 16 == 0 && (uintptr_t)a->q % 8 == 0;
+    if (there && aligned && (D == 64 || D == 128 || D == 256)) {
+        SF_TRY(BY_HEAD_DIM(D, queue_page_scores, b, a, there, pages, low, high, score));
+    } else if (there) {
+        SF_TRY(sf_cuda_follow(b, page_scores_of_any, dim3(ceil_div(there, THREADS / 32), a->kv_heads), THREADS, 2 * (size_t)D * sizeof(float),
+                              (const bf16 *)a->q, group, D, there, pages, low, high, score));
     }
     sf_meter_page_scores(b, a, page);
     return SF_OK;
