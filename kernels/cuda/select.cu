@@ -200,7 +200,7 @@ __device__ static inline int find_threshold(chooser *s, int n, int64_t k, Load l
             if (!listed) s->size = s->bin[bin];
         }
         __syncthreads();
-        base = s->found, span = (1u << shift) - 1, want = s->left;
+        base = s->found, span = min((1u << shift) - 1, most - base), want = s->left; /* not as far as infinity */
         if (shift == 0) break;
         if (listed || s->size > CANDIDATES) continue;
 #pragma unroll 4
@@ -273,12 +273,117 @@ __global__ void __launch_bounds__(1024)
     if (threadIdx.x == 0) out.count[row] = chosen;
 }
 
+/* A few short rows, of which decode waits for each: as select_rows(), with keys in registers and as few barriers as there can be. Warp w has
+ * the entries [32 EACH w, +32 EACH), so that it also writes what is chosen of them; of a bin of few the k-th largest is found by
+ * comparing each with each. */
+enum { FEW = 128 };
+
+struct few_chooser {
+    uint32_t bin[BINS], candidate[FEW];
+    uint32_t least[32], most[32], infinite[32], scan[32], above[32], equal[32];
+    uint32_t found, left, size, listed;
+};
+
+template <int EACH>
+__global__ void __launch_bounds__(1024) select_few(const float *x, int n, int64_t k, const int32_t *wish, sf_lists out)
+{
+    __shared__ few_chooser s;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, begin = warp * 32 * EACH + lane;
+    const int64_t row = blockIdx.x;
+    for (int i = threadIdx.x; i < BINS; i += 1024) s.bin[i] = 0;
+    if (threadIdx.x == 0) s.listed = 0, s.found = 0, s.left = 0;
+    sf_begin();
+    uint32_t key[EACH], least = ~0u, most = 0, infinite = 0;
+#pragma unroll
+    for (int e = 0; e < EACH; e++) key[e] = begin + e * 32 < n ? sf_cuda_key_of(x[row * n + begin + e * 32]) : 0;
+    if (wish) k = min((int64_t)max(wish[row], 0), k);
+#pragma unroll
+    for (int e = 0; e < EACH; e++) {
+        infinite += key[e] == SF_CUDA_INFINITE;
+        least = min(least, key[e] - 1); /* 0 becomes the largest */
+        most = max(most, key[e] == SF_CUDA_INFINITE ? 0 : key[e]);
+    }
+    least = __reduce_min_sync(~0u, least), most = __reduce_max_sync(~0u, most), infinite = __reduce_add_sync(~0u, infinite);
+    if (lane == 0) s.least[warp] = least, s.most[warp] = most, s.infinite[warp] = infinite;
+    __syncthreads();
+    least = __reduce_min_sync(~0u, s.least[lane]) + 1, most = __reduce_max_sync(~0u, s.most[lane]),
+    infinite = __reduce_add_sync(~0u, s.infinite[lane]);
+
+    uint32_t found = 0, left = 0; /* all that are valid */
+    if (k <= infinite) {
+        found = k > 0 ? SF_CUDA_INFINITE : ~0u, left = k > 0 ? (uint32_t)k : 0;
+    } else if (most) {
+        uint32_t base = least, span = most - least, want = (uint32_t)(k - infinite);
+        for (int pass = 0;; pass++) {
+            const int shift = bits_left(span), top = BINS - 1 - threadIdx.x * 2;
+#pragma unroll
+            for (int e = 0; e < EACH; e++)
+                if (key[e] - base <= span) atomicAdd(&s.bin[(key[e] - base) >> shift], 1);
+            __syncthreads();
+            const uint32_t high = s.bin[top], low = s.bin[top - 1];
+            uint32_t all;
+            const uint32_t before = scan(high + low, s.scan, &all);
+            if (pass == 0 && all <= want) break;
+            if (before < want && want <= before + high + low) {
+                const bool lower = want > before + high;
+                s.found = base + ((uint32_t)(lower ? top - 1 : top) << shift);
+                s.left = want - before - (lower ? high : 0), s.size = lower ? low : high;
+            }
+            __syncthreads();
+            base = s.found, want = s.left, span = min((1u << shift) - 1, most - base);
+            found = base, left = want;
+            if (shift == 0) break;
+            const int size = (int)s.size;
+            if (size <= FEW) {
+#pragma unroll
+                for (int e = 0; e < EACH; e++)
+                    if (key[e] - base <= span) s.candidate[atomicAdd(&s.listed, 1)] = key[e];
+                __syncthreads();
+                if ((int)threadIdx.x < size) {
+                    const uint32_t mine = s.candidate[threadIdx.x];
+                    uint32_t above = 0, equal = 0;
+#pragma unroll 4
+                    for (int i = 0; i < size; i++) above += s.candidate[i] > mine, equal += s.candidate[i] == mine;
+                    if (above < want && want <= above + equal) s.found = mine, s.left = want - above; /* its equals say the same */
+                }
+                __syncthreads();
+                found = s.found, left = s.left;
+                break;
+            }
+            s.bin[threadIdx.x] = s.bin[threadIdx.x + 1024] = 0;
+            __syncthreads();
+        }
+    }
+
+    uint32_t above = 0, equal = 0;
+#pragma unroll
+    for (int e = 0; e < EACH; e++) above += key[e] > found, equal += found && key[e] == found;
+    above = __reduce_add_sync(~0u, above), equal = __reduce_add_sync(~0u, equal);
+    if (lane == 0) s.above[warp] = above, s.equal[warp] = equal;
+    __syncthreads();
+    const uint32_t those_above = s.above[lane], those_equal = s.equal[lane];
+    above = __reduce_add_sync(~0u, lane < warp ? those_above : 0), equal = __reduce_add_sync(~0u, lane < warp ? those_equal : 0);
+    int32_t *index = out.index + row * out.stride;
+    const uint32_t earlier = (1u << lane) - 1;
+#pragma unroll
+    for (int e = 0; e < EACH; e++) {
+        const bool more = key[e] > found, same = found && key[e] == found;
+        const uint32_t all_more = __ballot_sync(~0u, more), all_same = __ballot_sync(~0u, same);
+        const uint32_t a = above + __popc(all_more & earlier), i = equal + __popc(all_same & earlier);
+        if (more || (same && i < left)) index[a + min(i, left)] = begin + e * 32;
+        above += __popc(all_more), equal += __popc(all_same);
+    }
+    if (threadIdx.x == 1023) out.count[row] = (int32_t)(above + min(equal, left));
+}
+
 sf_status sf_cuda_select_rows(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, const int32_t *count,
                               sf_cuda_ramp ramp, const sf_lists *out)
 {
     if (rows == 0) return SF_OK;
     sf_cuda *c = sf_cuda_of(b);
-    int threads = rows > c->sms ? 256 : 1024; /* few rows: each as fast as can be */
+    if (rows <= c->sms && !ramp.each && n <= 8 * 1024) /* each as fast as can be */
+        return sf_cuda_follow(b, n <= 2 * 1024 ? select_few<2> : select_few<8>, (unsigned)rows, 1024, 0, x, (int)n, k, count, *out);
+    int threads = rows > c->sms ? 256 : 1024;
     if (n > CACHED_SCORES)
         return sf_cuda_follow(b, select_rows<false>, (unsigned)rows, threads, sizeof(chooser), x, n, k, count, ramp, *out);
     SF_TRY(sf_cuda_allow_shared((const void *)select_rows<true>, sizeof(chooser) + CACHED_SCORES * sizeof(uint32_t)));
