@@ -54,7 +54,7 @@
 
 #include <string.h>
 
-enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_WISHED = 64, PART_LEAST = 512, HEADS = 16, JOINERS = 256, JOIN_EARLY = 16 };
+enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_LEAST = 8, MOST_PARTS = 64, PART_LEAST = 512, HEADS = 16, JOINERS = 256, JOIN_EARLY = 16, SOON = 128 };
 
 struct lane {
     const bf16 *q;           /* [H, D] */
@@ -168,6 +168,18 @@ __device__ static inline float power_of_two(float x)
     return y;
 }
 
+/* Asks for the first rows of a part, keys and values, into L2, where nothing is stale: what a block can do while the kernel in front of it
+ * ends. Those that no query sees any more are not worth it; how many a head holds is not known yet. */
+template <int BYTES> __device__ static inline void ask_soon(const lane &l, int g, int part)
+{
+#if __CUDA_ARCH__ >= 900
+    const int N = l.n[0] + l.n[1], from = part * l.part, rows = min(min(l.part, (int)SOON), l.n[0] - from);
+    if (threadIdx.x >= 2 || rows <= 0 || (l.window && from + SOON <= N - l.window) || from + SOON <= N - l.local) return;
+    const char *row = (const char *)(threadIdx.x ? l.v[0] : l.k[0]) + (g * l.capacity[0] + from) * BYTES;
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;\n" ::"l"(row), "r"(rows * BYTES));
+#endif
+}
+
 /* What a kernel is built for: any head dim up to DIM; DIM itself, which takes out of the loop what rows of other sizes and addresses need;
  * the same of at most 8 query heads; and that with a step more on its way, where a block may have more shared memory than 164 KB. */
 enum shape { ANY, FULL, NARROW, DEEP };
@@ -179,12 +191,14 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE >=
     typedef ring<DIM, HELD, SHAPE == DEEP> warp_ring;
     const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = warp_ring::STAGES, D = SHAPE == ANY ? head_dim : DIM;
     const int TILE = SHAPE >= NARROW ? 8 : HEADS; /* heads */
-    sf_begin();
     extern __shared__ __align__(128) unsigned char shared[];
     int32_t *page_list = (int32_t *)((warp_ring *)shared + WARPS);
     const lane &l = b.lane[blockIdx.x]; /* fastest: lanes of one prompt read the same keys at the same time */
     int reader = blockIdx.z, group = H / l.readers, part = blockIdx.y, list = list_of(l, reader), g = reader * group / (H / G);
-    if (reader >= l.readers || first_head >= group) return;
+    const bool idle = reader >= l.readers || first_head >= group;
+    if (SHAPE != ANY && !l.pages && !idle) ask_soon<(HELD == SF_HELD_FLOATS ? DIM * 2 : HELD == SF_HELD_Q4_0 ? DIM / 2 : DIM)>(l, g, part);
+    sf_begin();
+    if (idle) return;
     /* A page number for each thread, asked for beside how many there are: behind that what is there is not looked at. */
     int from = part * l.part, begin = l.pages ? from / l.page : 0;
     const int32_t early = l.pages && begin + (int)threadIdx.x < l.stride ? l.pages[list * l.stride + begin + threadIdx.x] : 0;
@@ -648,25 +662,37 @@ __global__ void __launch_bounds__(JOINERS)
                 const float *part_out, bf16 *out, sf_cuda_report *report)
 {
     sf_begin();
-    __shared__ float share[PARTS_WISHED + 1], shared[32], value[JOINERS];
+    enum { EACH = MOST_PARTS / 32 + 1 }; /* parts of a lane: a last page that reaches past the last key may begin one more */
+    __shared__ float shares[JOINERS / 32][EACH * 32], value[JOINERS];
     const lane &l = b.lane[blockIdx.y];
-    int h = blockIdx.x, g = h / (H / G), list = list_of(l, h / (H / l.readers)), slots = l.pages ? l.listed[list] * l.page : l.n[0] + l.n[1];
-    int parts = (slots + l.part - 1) / l.part, rows = JOINERS / D, d = threadIdx.x % D, row = threadIdx.x / D;
+    const int h = blockIdx.x, g = h / (H / G), list = list_of(l, h / (H / l.readers)), at = threadIdx.x % 32;
+    const int rows = JOINERS / D, d = threadIdx.x % D, row = threadIdx.x / D;
     int64_t from = ((int64_t)blockIdx.y * H + h) * max_parts;
     /* Asked for before anything is known of them, behind the lane's parts too: then what is there is not looked at. */
-    const partial got = threadIdx.x < max_parts ? weight[from + threadIdx.x] : partial{-INFINITY, 0};
+    partial got[EACH];
+#pragma unroll
+    for (int k = 0; k < EACH; k++) got[k] = at + k * 32 < max_parts ? weight[from + at + k * 32] : partial{-INFINITY, 0};
     float early[JOIN_EARLY];
 #pragma unroll
     for (int k = 0; k < JOIN_EARLY; k++) early[k] = row < rows && row + k * rows < max_parts ? part_out[(from + row + k * rows) * D + d] : 0;
+    const int slots = l.pages ? l.listed[list] * l.page : l.n[0] + l.n[1], parts = (slots + l.part - 1) / l.part;
     if (l.pairs && threadIdx.x / 32 == JOINERS / 32 - 1) {
         int64_t keys = keys_read(l, g, list);
-        if (threadIdx.x % 32 == 0) l.pairs[h] += keys;
+        if (at == 0) l.pairs[h] += keys;
     }
-    partial mine = threadIdx.x < parts ? got : partial{-INFINITY, 0};
-    float top = block_max(mine.most, shared), fade = mine.most == -INFINITY ? 0 : exp2f(mine.most - top);
-    float all = block_sum(fade * mine.sum, shared);
-    if (threadIdx.x < parts) share[threadIdx.x] = fade;
-    __syncthreads();
+    /* Every warp by itself, in the same order: no barrier. */
+    float top = -INFINITY, all = 0, *share = shares[threadIdx.x / 32];
+#pragma unroll
+    for (int k = 0; k < EACH; k++) top = fmaxf(top, at + k * 32 < parts ? got[k].most : -INFINITY);
+    top = warp_max(top);
+#pragma unroll
+    for (int k = 0; k < EACH; k++) {
+        const float fade = at + k * 32 < parts && got[k].most != -INFINITY ? exp2f(got[k].most - top) : 0;
+        share[at + k * 32] = fade;
+        all += fade * (at + k * 32 < parts ? got[k].sum : 0);
+    }
+    all = warp_sum(all);
+    __syncwarp();
     float sum = 0;
     if (row < rows) {
 #pragma unroll
@@ -723,7 +749,11 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     } else if (pattern->kind != SF_DENSE) {
         return sf_fail(SF_INTERNAL, "decode takes dense, page and window patterns, not kind %d", pattern->kind);
     }
-    int64_t step = WARPS * STEP, share = ceil_div<int64_t>(most, PARTS_WISHED);
+    /* As many parts as all blocks of a sequence alone come in at once: 4, 2 or 1 of them are on a multiprocessor. They are counted for all
+     * ranks' heads, so that a part does not depend on how these are split. */
+    const int everywhere = l->readers * (a->comm ? a->all_heads / a->heads : 1), fitting = 32768 / sf_cuda_padded(a->head_dim) / everywhere,
+              parts = fitting < PARTS_LEAST ? PARTS_LEAST : fitting > MOST_PARTS ? MOST_PARTS : fitting;
+    int64_t step = WARPS * STEP, share = ceil_div<int64_t>(most, parts);
     l->part = share < PART_LEAST ? PART_LEAST : (int)(ceil_div(share, step) * step);
     return SF_OK;
 }
