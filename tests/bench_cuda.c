@@ -2,8 +2,8 @@
  * run.
  *
  *   tests/cuda.sh peers bench           peers (PyTorch) first, then this; what results/bench/ keeps
- *   bench_cuda [peers.txt] [quick|whole] [DIM]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"; DIM: rows
- *                                                   of that head dim alone
+ *   bench_cuda [peers.txt] [quick|whole|decode] [DIM]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"; decode: its
+ *                                                   rows and the ceilings; DIM: rows of that head dim alone
  *
  * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density
  * that was executed. Every attention row is checked: rows of the output against the decode kernel, which shares no code
@@ -260,19 +260,19 @@ static void decode(int heads, int kv_heads, int dim, int keys, int lanes)
 
 int main(int argc, char **argv)
 {
-    const bool quick = argc > 2 && strcmp(argv[2], "quick") == 0;
+    const bool quick = argc > 2 && strcmp(argv[2], "quick") == 0, steps = argc > 2 && strcmp(argv[2], "decode") == 0;
     const int only = argc > 3 ? atoi(argv[3]) : 0;
     if (argc > 1) read_peers(argv[1]);
     if (sf_backend_open("cuda", 0, &b) != SF_OK) return printf("%s\n", sf_error()), 1;
     b.meter = &meter;
     ceilings();
     static const int whole[][3] = {{32, 8, 128}, {32, 8, 64}, {16, 8, 256}};
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3 && !steps; i++)
         for (int tokens = 8192; tokens <= 131072 && (!only || whole[i][2] == only); tokens *= quick ? 4 : 2)
             dense(whole[i][0], whole[i][1], whole[i][2], tokens);
     static const int shape[][3] = {{32, 8, 128}, {16, 8, 256}, {64, 8, 128}, {28, 4, 128}, {32, 8, 64}};
     enum { SHAPES = sizeof shape / sizeof *shape };
-    for (int i = 0; i < (quick ? 2 : SHAPES); i++) {
+    for (int i = 0; i < (quick ? 2 : SHAPES) && !steps; i++) {
         int heads = shape[i][0], kv_heads = shape[i][1], dim = shape[i][2], tokens = 131072;
         if (only && dim != only) continue;
         sf_attention a = scene(heads, kv_heads, dim, tokens);
