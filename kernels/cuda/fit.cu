@@ -493,7 +493,8 @@ sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, co
 
 /* ---- masses ---- */
 
-enum { SORTERS = 512, ADDERS = 1024, SHORT_ROW = 16 * SORTERS };
+enum { SORTERS = 512, ADDERS = 512, ADDED = 8, SHORT_ROW = SF_CUDA_SHORT_ROW };
+static_assert(SHORT_ROW == 16 * SORTERS, "sort_short_rows");
 
 /* As sort_rows(), a block a row. */
 template <int EACH> __global__ void __launch_bounds__(SORTERS) sort_short_rows(const float *x, int n, uint32_t *sorted, int32_t *order)
@@ -541,19 +542,25 @@ __global__ void __launch_bounds__(ADDERS) add_up(const Key *sorted, const int32_
     }
     __syncthreads();
     float most = infinite < valid ? fmaxf(sf_cuda_score_of(key_in(sorted[infinite])), 0) : 0;
-    unsigned long long sum = 0, weighs = 0, all;
-    for (int from = 0; from < n; from += ADDERS) {
-        int i = from + threadIdx.x;
-        unsigned long long mine = i >= infinite && i < valid ? sf_cuda_fixed(sf_cuda_score_of(key_in(sorted[i])), most) : 0;
+    unsigned long long sum = 0, weighs = 0, all, mine[ADDED];
+    for (int from = threadIdx.x * ADDED; from - (int)threadIdx.x * ADDED < n; from += ADDERS * ADDED) { /* ADDED neighbours a thread */
+#pragma unroll
+        for (int e = 0; e < ADDED; e++)
+            mine[e] = from + e >= infinite && from + e < valid ? sf_cuda_fixed(sf_cuda_score_of(key_in(sorted[from + e])), most) : 0;
         block_scan(room).InclusiveSum(mine, mine, all);
         __syncthreads();
-        if (i < n) mass[i] = sum + mine;
+#pragma unroll
+        for (int e = 0; e < ADDED; e++)
+            if (from + e < n) mass[from + e] = sum + mine[e];
         sum += all;
         if (!weight) continue;
-        mine = i < valid ? (unsigned long long)llrintf(weight[row + order[i]]) : 0;
+#pragma unroll
+        for (int e = 0; e < ADDED; e++) mine[e] = from + e < valid ? (unsigned long long)llrintf(weight[row + order[from + e]]) : 0;
         block_scan(room).InclusiveSum(mine, mine, all);
         __syncthreads();
-        if (i < n) heavy[row + i] = (int32_t)(weighs + mine);
+#pragma unroll
+        for (int e = 0; e < ADDED; e++)
+            if (from + e < n) heavy[row + from + e] = (int32_t)(weighs + mine[e]);
         weighs += all;
     }
     if (threadIdx.x == 0) rows[blockIdx.x] = {sum, infinite, valid};
@@ -639,6 +646,37 @@ sf_status sf_cuda_top_mass_within(sf_backend *b, const float *x, int64_t rows, i
     LAUNCH_TRY(add_up);
     find_mass<<<1, 1024, 0, stream>>>(row, (int)rows, mass, weight ? heavy : NULL, (int)n, share, (int)(least < n ? least : n), most, count, whole);
     LAUNCH_TRY(find_mass);
+    return SF_OK;
+}
+
+__global__ void count_taken(const sorted_row *row, int rows, const unsigned long long *mass, int n, float share, int least, int most, int32_t *count)
+{
+    const int r = blockIdx.x * blockDim.x + threadIdx.x;
+    if (r < rows) count[r] = min(taken(row[r], mass + (int64_t)r * n, n, share, least), most);
+}
+
+sf_status sf_cuda_count_sorted_mass(sf_backend *b, const float *x, int rows, int n, float share, int least, int most, int32_t **count)
+{
+    cudaStream_t stream = sf_cuda_of(b)->stream;
+    const size_t all = (size_t)rows * n;
+    size_t temporary;
+    SF_TRY(sorter_bytes(rows, n, &temporary));
+    sorter s = {};
+    unsigned long long *mass;
+    sorted_row *row;
+    rooms r = {};
+    for (int laid = 0; laid < 2; laid++) {
+        void *space = NULL;
+        if (laid) SF_TRY(sf_cuda_workspace(b, r.used, &space));
+        r = {(char *)space, 0};
+        lay_out_sorter(&r, &s, all, temporary);
+        take(&r, &mass, all), take(&r, &row, rows), take(&r, count, rows);
+    }
+    SF_TRY(sort_rows(b, &s, x, rows, n));
+    add_up<<<(unsigned)rows, ADDERS, 0, stream>>>(s.sorted, s.order, NULL, n, mass, NULL, row);
+    LAUNCH_TRY(add_up);
+    count_taken<<<(unsigned)ceil_div(rows, 32), 32, 0, stream>>>(row, rows, mass, n, share, least, most, *count);
+    LAUNCH_TRY(count_taken);
     return SF_OK;
 }
 

@@ -16,7 +16,7 @@
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/select.cuh"
 
-enum { THREADS = 256, CHOOSERS = 512, BINS = 2048, CANDIDATES = 1024, CACHED_SCORES = 12288 };
+enum { THREADS = 256, CHOOSERS = 512, BINS = 2048, CANDIDATES = 1024, CACHED_SCORES = 12288, SORTED_SCORES = 1 << 25 };
 
 #define FOR_ALL(i, n)                                                                                                  \
     for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); i += (int64_t)gridDim.x * blockDim.x)
@@ -579,9 +579,13 @@ sf_status sf_cuda_top_mass(sf_backend *b, const float *x, int64_t rows, int64_t 
     out->rows = rows;
     if (rows) {
         int32_t *wish;
-        SF_TRY(sf_cuda_workspace(b, rows * sizeof *wish, (void **)&wish));
-        count_mass<<<(unsigned)rows, CHOOSERS, 0, sf_cuda_of(b)->stream>>>(x, n, mass, least, most, wish);
-        LAUNCH_TRY(count_mass);
+        if (n > SF_CUDA_SHORT_ROW && rows * n <= SORTED_SCORES) {
+            SF_TRY(sf_cuda_count_sorted_mass(b, x, (int)rows, (int)n, mass, (int)(least < n ? least : n), (int)(most < n ? most : n), &wish));
+        } else {
+            SF_TRY(sf_cuda_workspace(b, rows * sizeof *wish, (void **)&wish));
+            count_mass<<<(unsigned)rows, CHOOSERS, 0, sf_cuda_of(b)->stream>>>(x, n, mass, least, most, wish);
+            LAUNCH_TRY(count_mass);
+        }
         SF_TRY(sf_cuda_select_rows(b, x, rows, n, most > 0 ? most : 0, wish, {}, out));
     }
     sf_cuda_vouch(b, out, n);

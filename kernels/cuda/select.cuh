@@ -47,6 +47,13 @@ template <typename Weigh> __device__ static inline int sf_cuda_largest_dial(long
 }
 #endif
 
+/* Up to so many scores are sorted by one block. */
+enum { SF_CUDA_SHORT_ROW = 8192 };
+
+/* Queues: how many entries top_mass() takes of each row of x, *count [rows], in workspace; for rows too long for histograms, whose
+ * additions meet in few bins. fit.cu. */
+sf_status sf_cuda_count_sorted_mass(sf_backend *b, const float *x, int rows, int n, float share, int least, int most, int32_t **count);
+
 /* Rows of block scores: `each` rows a list, query blocks first + 0 … of it; scores end at the last key block that the
  * query block may see. List row of x's row r: r / each * queries + first + r % each. each 0: plain rows, all whole. */
 struct sf_cuda_ramp {
