@@ -78,6 +78,7 @@ static const struct suite {
     {"prefill", prefill_case, 120, 25, .seed = 6000, .size = 150, .every = 5, .larger = 400},
     {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},
     {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
+    {"long_within", long_within_case, 12, 2, .seed = 6600, .size = 3000, .every = 4, .larger = 40000},
     {"masses", masses_case, 40, 20, .seed = 6700, .size = 300, .every = 10, .larger = 1200},
     {"decode", decode_case, 80, 12, .seed = 7000, .size = 300, .every = 5, .larger = 3000},
     {"entmax", entmax_case, 120, 40, .seed = 7500, .size = 200, .every = 5, .larger = 900},

@@ -136,6 +136,44 @@ static void within_case(twin *t, uint64_t seed, int most_keys)
     end_case(t, c.what);
 }
 
+/* The same of long prompts, by fit_slashes() and by the search that does without on the same filling: as many of both. */
+static void long_within_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    const int queries = in_range(t, most_keys / 4, most_keys), keys = queries + ONE_OF(t, 0, 0, 1) * in_range(t, 1, most_keys / 4),
+              kv_heads = ONE_OF(t, 1, 2), rows = kv_heads * ONE_OF(t, 1, 2), kind = in_range(t, 0, 1);
+    const double density = in_range(t, 1, 99) / (kind ? 100. : 400.);
+    char what[160];
+    snprintf(what, sizeof what, "seed %llu: within rows %d of %d heads, queries %d keys %d density %g", (unsigned long long)seed, rows, 2 * kv_heads, queries,
+             keys, density);
+    sf_backend *b = &t->b[1];
+    sf_attention a = {.backend = b, .layers = 1, .heads = 2 * kv_heads, .kv_heads = kv_heads, .head_dim = 16, .queries = queries, .keys = keys};
+    a.kv.prompt.n = a.kv.prompt.capacity = keys;
+    const sf_mark mark = sf_scratch_mark(b);
+    sf_tensor x[2];
+    for (int i = 0; i < 2; i++) {
+        float *score = malloc((size_t)rows * (size_t)keys * sizeof *score);
+        for (int j = 0; j < rows * keys; j++) score[j] = expf(2 * normal(t)) / (float)(1 + j % keys / 64); /* as probes: the near ones are more */
+        for (int j = 0; j < 5; j++) score[j] = INFINITY;
+        x[i] = tensor(put(t, 1, score, (size_t)rows * (size_t)keys * sizeof *score), SF_F32, rows, keys);
+        free(score);
+    }
+    sf_pattern p[2] = {0};
+    const sf_backend_ops *real = b->ops;
+    for (int s = 0; s < 2; s++) {
+        sf_backend_ops ops = *real;
+        if (s == 0) ops.fit_slashes = NULL;
+        b->ops = &ops, b->meter = &t->meter[s];
+        OK(t, 1, sf_columns_and_diagonals_within(&a, &p[s], x[0], x[1], density));
+        b->ops = real;
+    }
+    if (p[0].first.stride != p[1].first.stride || p[0].second.stride != p[1].second.stride)
+        fail_msg("%s: %d columns and %d diagonals, expected %d and %d", what, (int)p[1].first.stride, (int)p[1].second.stride,
+                 (int)p[0].first.stride, (int)p[0].second.stride);
+    sf_scratch_release(b, mark);
+    end_case(t, what);
+}
+
 static const float *probed[2]; /* what a probe finds, where the filling's memory is */
 
 static sf_status probe_given(sf_backend *b, const sf_attention *a, int window, int step, sf_reduce reduce, float *column, float *diagonal)
