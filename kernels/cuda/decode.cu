@@ -54,7 +54,7 @@
 
 #include <string.h>
 
-enum { WARPS = 4, STEP = 16, LANES = 16, PARTS_LEAST = 8, MOST_PARTS = 64, PART_LEAST = 512, HEADS = 16, JOINERS = 256, JOIN_EARLY = 16, SOON = 128 };
+enum { WARPS = 4, STEP = 16, LANES = 16, MOST_PARTS = 64, PART_LEAST = 512, HEADS = 16, JOINERS = 256, JOIN_EARLY = 16, SOON = 128 };
 
 struct lane {
     const bf16 *q;           /* [H, D] */
@@ -173,7 +173,7 @@ __device__ static inline float power_of_two(float x)
 template <int BYTES> __device__ static inline void ask_soon(const lane &l, int g, int part)
 {
 #if __CUDA_ARCH__ >= 900
-    const int N = l.n[0] + l.n[1], from = part * l.part, rows = min(min(l.part, (int)SOON), l.n[0] - from);
+    const int N = l.n[0] + l.n[1], from = part * l.part, rows = min(min(l.part, (int)SOON), (int)min((int64_t)l.n[0], l.capacity[0]) - from);
     if (threadIdx.x >= 2 || rows <= 0 || (l.window && from + SOON <= N - l.window) || from + SOON <= N - l.local) return;
     const char *row = (const char *)(threadIdx.x ? l.v[0] : l.k[0]) + (g * l.capacity[0] + from) * BYTES;
     asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;\n" ::"l"(row), "r"(rows * BYTES));
@@ -186,7 +186,8 @@ enum shape { ANY, FULL, NARROW, DEEP };
 
 template <int DIM, sf_cuda_held HELD, shape SHAPE>
 __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE >= NARROW ? DIM <= 128 ? 4 : 2 : ring<DIM, HELD, SHAPE == DEEP>::BLOCKS)
-    decode_part(const __grid_constant__ batch b, int H, int G, int head_dim, int max_parts, int first_head, partial *weight, float *out)
+    decode_part(const __grid_constant__ batch b, int H, int G, int head_dim, int max_parts, int first_head, unsigned waiting, partial *weight,
+                float *out)
 {
     typedef ring<DIM, HELD, SHAPE == DEEP> warp_ring;
     const int CHUNKS = DIM / 32, HALVES = DIM / 64, STAGES = warp_ring::STAGES, D = SHAPE == ANY ? head_dim : DIM;
@@ -196,7 +197,8 @@ __global__ void __launch_bounds__(WARPS * 32, HELD != SF_HELD_FLOATS && SHAPE >=
     const lane &l = b.lane[blockIdx.x]; /* fastest: lanes of one prompt read the same keys at the same time */
     int reader = blockIdx.z, group = H / l.readers, part = blockIdx.y, list = list_of(l, reader), g = reader * group / (H / G);
     const bool idle = reader >= l.readers || first_head >= group;
-    if (SHAPE != ANY && !l.pages && !idle) ask_soon<(HELD == SF_HELD_FLOATS ? DIM * 2 : HELD == SF_HELD_Q4_0 ? DIM / 2 : DIM)>(l, g, part);
+    if (SHAPE != ANY && !l.pages && !idle && blockIdx.x + gridDim.x * (part + gridDim.y * reader) < waiting)
+        ask_soon<(HELD == SF_HELD_FLOATS ? DIM * 2 : HELD == SF_HELD_Q4_0 ? DIM / 2 : DIM)>(l, g, part);
     sf_begin();
     if (idle) return;
     /* A page number for each thread, asked for beside how many there are: behind that what is there is not looked at. */
@@ -749,10 +751,9 @@ static sf_status describe(const sf_attention *a, const sf_pattern *pattern, lane
     } else if (pattern->kind != SF_DENSE) {
         return sf_fail(SF_INTERNAL, "decode takes dense, page and window patterns, not kind %d", pattern->kind);
     }
-    /* As many parts as all blocks of a sequence alone come in at once: 4, 2 or 1 of them are on a multiprocessor. They are counted for all
-     * ranks' heads, so that a part does not depend on how these are split. */
-    const int everywhere = l->readers * (a->comm ? a->all_heads / a->heads : 1), fitting = 32768 / sf_cuda_padded(a->head_dim) / everywhere,
-              parts = fitting < PARTS_LEAST ? PARTS_LEAST : fitting > MOST_PARTS ? MOST_PARTS : fitting;
+    /* Twice as many blocks as come in at once of floats, as many as of a packed prompt, whose parts are the same: with half of them bf16 gains
+     * nothing, and a packed prompt, bound by instructions, takes half again as long. */
+    const int parts = sf_cuda_padded(a->head_dim) > 128 ? MOST_PARTS / 2 : MOST_PARTS;
     int64_t step = WARPS * STEP, share = ceil_div<int64_t>(most, parts);
     l->part = share < PART_LEAST ? PART_LEAST : (int)(ceil_div(share, step) * step);
     return SF_OK;
@@ -782,8 +783,9 @@ static sf_status run_held(sf_backend *b, const sf_attention *a, const batch *lan
     if (bytes < shares) bytes = shares;
     SF_TRY(sf_cuda_allow_shared((const void *)decode_part<DIM, HELD, SHAPE>, bytes));
     for (int head = 0; head < H / G; head += HEADS) {
-        SF_TRY(sf_cuda_follow(b, decode_part<DIM, HELD, SHAPE>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, weight,
-                              part_out));
+        const unsigned waiting = sf_cuda_follows(b) && head == 0 ? 2 * (unsigned)c->sms : 0; /* blocks that come in while the kernel in front ends */
+        SF_TRY(sf_cuda_follow(b, decode_part<DIM, HELD, SHAPE>, dim3(n, parts, readers), WARPS * 32, bytes, *lanes, H, G, D, parts, head, waiting,
+                              weight, part_out));
     }
     SF_TRY(sf_cuda_follow(b, decode_join, dim3(H, n), JOINERS, 0, *lanes, H, G, D, parts, (const partial *)weight,
                           (const float *)part_out, out, c->report));

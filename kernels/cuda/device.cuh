@@ -163,6 +163,13 @@ sf_status sf_cublas_failed(cublasStatus_t status, const char *what, const char *
         if (error_ != cudaSuccess) return sf_cuda_failed(error_, "launch of " #kernel, __FILE__, __LINE__);            \
     } while (0)
 
+/* Whether the next kernel that sf_cuda_follow() queues comes in before the one in front has ended. */
+static inline bool sf_cuda_follows(const sf_backend *b)
+{
+    const sf_cuda *c = (const sf_cuda *)b->self;
+    return c->early && !c->awaited && b->phase == SF_DECODE;
+}
+
 #ifdef __CUDACC__
 /* Queues a kernel that calls sf_begin(): in decode, whose kernels are short, its blocks come in while the one before it ends,
  * and wait there. */
@@ -175,7 +182,7 @@ static inline sf_status sf_cuda_follow(sf_backend *b, void (*kernel)(P...), dim3
     early.val.programmaticStreamSerializationAllowed = 1;
     cudaLaunchConfig_t how = {};
     how.gridDim = grid, how.blockDim = block, how.dynamicSmemBytes = shared, how.stream = c->stream;
-    how.attrs = &early, how.numAttrs = c->early && !c->awaited && b->phase == SF_DECODE;
+    how.attrs = &early, how.numAttrs = sf_cuda_follows(b);
     c->awaited = false;
     CUDA_TRY(cudaLaunchKernelEx(&how, kernel, (P)given...));
     return SF_OK;
