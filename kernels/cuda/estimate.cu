@@ -391,74 +391,84 @@ sf_status sf_cuda_page_bounds(sf_backend *b, const sf_attention *a, int page, in
 /* A page's score, Σ over the group's heads and d of max(q·low, q·high), is Σ over d of high · (what queries are above 0, summed over heads) +
  * low · (what they are below it): two products a number of the bounds whatever the group. The order of its sums is the page's own.
  *
- * Of the common head dims a warp takes as many pages as put eight loads of 16 bytes of each lane on their way, keeps its share of
- * the query in registers, and adds up over lanes all pages at once. Reading is all there is to do: before the kernel in front has ended,
- * the blocks that have come in ask for their bounds into L2, where nothing is stale. */
+ * Of the common head dims a warp takes as many pages at a time as put eight loads of 16 bytes of each lane on their way, and before it adds
+ * up over lanes what has come, asks for its next; it keeps its share of the query in registers and adds up over lanes all pages at once. There
+ * are as many blocks as come in at once. While the kernel in front ends they ask for their first bounds into L2, where nothing is stale. */
 template <int DIM> struct paging {
     static const int LANES = DIM < 128 ? DIM / 4 : 32, VECTORS = DIM / 4 / LANES, STEPS = 4 / VECTORS; /* of a page; of a lane; pages of a lane */
-    static const int PAGES = STEPS * (32 / LANES);                                                    /* of a warp */
+    static const int PAGES = STEPS * (32 / LANES);                                                    /* of a warp, at a time */
+    float4 low[STEPS][VECTORS], high[STEPS][VECTORS];
 };
+enum { SCORERS = 3, SOON = 2 }; /* blocks a multiprocessor; how many times as many pages are asked for early */
 
 template <int DIM>
-__global__ void __launch_bounds__(THREADS) page_scores(const bf16 *q, int group, int there, int64_t pages, const float *low,
-                                                       const float *high, float *score)
+__global__ void __launch_bounds__(THREADS, SCORERS) page_scores(const bf16 *q, int group, int there, int64_t pages, bool waits, const float *low,
+                                                                const float *high, float *score)
 {
-    typedef paging<DIM> how;
-    const int VECTORS = how::VECTORS, STEPS = how::STEPS, lane = threadIdx.x % 32, own = lane % how::LANES,
-              first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * how::PAGES, begin = first + lane / how::LANES * STEPS;
+    typedef paging<DIM> some;
+    const int VECTORS = some::VECTORS, STEPS = some::STEPS, lane = threadIdx.x % 32, own = lane % some::LANES,
+              from = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * some::PAGES, stride = gridDim.x * (THREADS / 32) * some::PAGES;
     const int64_t g = blockIdx.y;
     low += g * pages * DIM, high += g * pages * DIM;
-    const int line = lane % 16 * 32; /* the warp's bounds are 16 lines of 128 bytes, twice */
-    if (first * (int64_t)DIM + line < (int64_t)there * DIM)
-        asm volatile("prefetch.global.L2 [%0];\n" ::"l"((lane < 16 ? low : high) + first * (int64_t)DIM + line));
-    sf_begin();
-    if (first >= there) return;
-    float4 l[STEPS][VECTORS], h[STEPS][VECTORS];
-#pragma unroll
-    for (int p = 0; p < STEPS; p++) {
-#pragma unroll
-        for (int v = 0; v < VECTORS; v++) {
-            const int64_t at = (int64_t)min(begin + p, there - 1) * DIM + (v * how::LANES + own) * 4;
-            l[p][v] = *(const float4 *)(low + at), h[p][v] = *(const float4 *)(high + at);
-        }
+    for (int i = 0; waits && i < SOON; i++) { /* the warp's bounds are 16 lines of 128 bytes, twice */
+        const int64_t line = (from + (int64_t)i * stride) * DIM + lane % 16 * 32;
+        if (line < (int64_t)there * DIM) asm volatile("prefetch.global.L2 [%0];\n" ::"l"((lane < 16 ? low : high) + line));
     }
+    sf_begin();
+    if (from >= there) return;
+    auto load = [&](int first, some &to) {
+#pragma unroll
+        for (int p = 0; p < STEPS; p++) {
+#pragma unroll
+            for (int v = 0; v < VECTORS; v++) {
+                const int64_t at = (int64_t)min(first + lane / some::LANES * STEPS + p, there - 1) * DIM + (v * some::LANES + own) * 4;
+                to.low[p][v] = *(const float4 *)(low + at), to.high[p][v] = *(const float4 *)(high + at);
+            }
+        }
+    };
+    some next;
+    load(from, next);
     float above[VECTORS][4] = {}, below[VECTORS][4] = {};
     for (int m = 0; m < group; m++) {
 #pragma unroll
         for (int v = 0; v < VECTORS; v++) {
-            const uint2 raw = *(const uint2 *)(q + (g * group + m) * DIM + (v * how::LANES + own) * 4);
+            const uint2 raw = *(const uint2 *)(q + (g * group + m) * DIM + (v * some::LANES + own) * 4);
             const bf16 *x = (const bf16 *)&raw;
 #pragma unroll
             for (int e = 0; e < 4; e++) above[v][e] += fmaxf(__bfloat162float(x[e]), 0), below[v][e] += fminf(__bfloat162float(x[e]), 0);
         }
     }
-    float sum[STEPS];
+    for (int first = from; first < there; first += stride) {
+        const some now = next;
+        if (first + stride < there) load(first + stride, next);
+        float sum[STEPS];
 #pragma unroll
-    for (int p = 0; p < STEPS; p++) {
-        sum[p] = 0;
+        for (int p = 0; p < STEPS; p++) {
+            sum[p] = 0;
 #pragma unroll
-        for (int v = 0; v < VECTORS; v++) {
-            sum[p] = fmaf(above[v][0], h[p][v].x, fmaf(below[v][0], l[p][v].x, sum[p]));
-            sum[p] = fmaf(above[v][1], h[p][v].y, fmaf(below[v][1], l[p][v].y, sum[p]));
-            sum[p] = fmaf(above[v][2], h[p][v].z, fmaf(below[v][2], l[p][v].z, sum[p]));
-            sum[p] = fmaf(above[v][3], h[p][v].w, fmaf(below[v][3], l[p][v].w, sum[p]));
+            for (int v = 0; v < VECTORS; v++) {
+                sum[p] = fmaf(above[v][0], now.high[p][v].x, fmaf(below[v][0], now.low[p][v].x, sum[p]));
+                sum[p] = fmaf(above[v][1], now.high[p][v].y, fmaf(below[v][1], now.low[p][v].y, sum[p]));
+                sum[p] = fmaf(above[v][2], now.high[p][v].z, fmaf(below[v][2], now.low[p][v].z, sum[p]));
+                sum[p] = fmaf(above[v][3], now.high[p][v].w, fmaf(below[v][3], now.low[p][v].w, sum[p]));
+            }
         }
-    }
-    /* Half of the lanes go on with half of the pages, until each has one. */
-    int mine = 0, step = how::LANES / 2;
+        /* Half of the lanes go on with half of the pages, until each has one. */
+        int mine = first + lane / some::LANES * STEPS, step = some::LANES / 2;
 #pragma unroll
-    for (int n = STEPS / 2; n >= 1; n /= 2, step /= 2) {
-        const bool upper = lane & step;
+        for (int n = STEPS / 2; n >= 1; n /= 2, step /= 2) {
+            const bool upper = lane & step;
 #pragma unroll
-        for (int p = 0; p < n; p++) {
-            const float given = __shfl_xor_sync(~0u, upper ? sum[p] : sum[p + n], step);
-            sum[p] = (upper ? sum[p + n] : sum[p]) + given;
+            for (int p = 0; p < n; p++) {
+                const float given = __shfl_xor_sync(~0u, upper ? sum[p] : sum[p + n], step);
+                sum[p] = (upper ? sum[p + n] : sum[p]) + given;
+            }
+            mine += upper ? n : 0;
         }
-        mine += upper ? n : 0;
-    }
 #pragma unroll
-    for (int left = how::LANES / STEPS / 2; left >= 1; left /= 2) sum[0] += __shfl_xor_sync(~0u, sum[0], left);
-    if (own % (how::LANES / STEPS) == 0 && begin + mine < there) score[g * there + begin + mine] = sum[0];
+        for (int left = some::LANES / STEPS / 2; left >= 1; left /= 2) sum[0] += __shfl_xor_sync(~0u, sum[0], left);
+        if (own % (some::LANES / STEPS) == 0 && mine < there) score[g * there + mine] = sum[0];
+    }
 }
 
 /* Of any head dim: a warp a page. */
@@ -488,8 +498,9 @@ __global__ void __launch_bounds__(THREADS) page_scores_of_any(const bf16 *q, int
 template <int DIM>
 static sf_status queue_page_scores(sf_backend *b, const sf_attention *a, int there, int64_t pages, const float *low, const float *high, float *score)
 {
-    return sf_cuda_follow(b, page_scores<DIM>, dim3(ceil_div(there, THREADS / 32 * paging<DIM>::PAGES), a->kv_heads), THREADS, 0, (const bf16 *)a->q,
-                          a->heads / a->kv_heads, there, pages, low, high, score);
+    const int needed = ceil_div(there, THREADS / 32 * paging<DIM>::PAGES), fitting = ceil_div(SCORERS * sf_cuda_of(b)->sms, a->kv_heads);
+    return sf_cuda_follow(b, page_scores<DIM>, dim3(needed < fitting ? needed : fitting, a->kv_heads), THREADS, 0, (const bf16 *)a->q,
+                          a->heads / a->kv_heads, there, pages, sf_cuda_follows(b), low, high, score);
 }
 
 sf_status sf_cuda_page_scores(sf_backend *b, const sf_attention *a, int page, int64_t pages, const float *low,
