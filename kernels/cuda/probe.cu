@@ -6,11 +6,13 @@
  * of keys; each block stores its share of [w + 127] diagonals, and a last kernel adds them up in order. Head dims above
  * 128 take 64 keys a block.
  *
- * Measured on one H200: 256 queries of 32 heads of 128 against 131072 keys 5.3 ms, both passes; dense attention takes 240.
+ * Measured on one H200, before the passes had the shared memory below: 256 queries of 32 heads of 128 against 131072 keys 5.3 ms, both
+ * passes; dense attention takes 240.
  *
  *     padded head dim               64        128       256       spills: none
- *     registers, sums / reduce      94 / 126  94 / 126  58 / 64
- *     shared memory, KB             63        87        85
+ *     registers, sums / reduce      80 / 126  80 / 128  48 / 64
+ *     shared memory, KB             27 / 53   51 / 70   66 / 85   of probes for columns and diagonals by 256 queries; both were 63, 87, 85
+ *     blocks a multiprocessor       6 / 4     4 / 3     3 / 2
  *
  * What limits it: both passes compute all scores, on mma.sync with one tile's work in a warp after the other: 104 TFLOP/s in
  * 5.3 ms. Next: both passes' products on wgmma, as prefill_sm90.cu has them.
@@ -23,10 +25,14 @@ static const size_t SLICE = (size_t)32 << 20; /* bytes of parts at a time, if th
 
 template <int DIM> struct layout {
     static const int KEYS = DIM > 128 ? 64 : 128, PITCH = DIM + 8, CHUNKS = DIM / 8, P_PITCH = KEYS + 1;
-    bf16 k[KEYS][PITCH], q[ROWS][PITCH];
-    float p[ROWS][P_PITCH];
+    bf16 k[KEYS][PITCH];
+    union {
+        bf16 q[ROWS][PITCH];
+        float p[ROWS][P_PITCH]; /* of queries that all warps have read */
+    };
     float columns[4][KEYS];
 };
+template <int DIM> static constexpr size_t SUMS_BYTES = (layout<DIM>::KEYS + ROWS) * layout<DIM>::PITCH * sizeof(bf16); /* keys and queries */
 
 struct input {
     const bf16 *q, *k;
@@ -60,6 +66,8 @@ __device__ static inline void score_tile(layout<DIM> &s, const input &in, int he
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, used = in.count ? in.count[head / in.group] : in.N;
     warp_scores<DIM, layout<DIM>::KEYS / 8>(score, s.q[warp * 16], s.k[0], layout<DIM>::PITCH);
     scale_and_cap(score, in.scale, in.cap);
+    const int last_key = key0 + layout<DIM>::KEYS - 1;
+    if (first + ROWS <= in.w && last_key <= in.position(first) && last_key < used && !in.window) return; /* most tiles: all is seen */
 #pragma unroll
     for (int n = 0; n < layout<DIM>::KEYS / 8; n++) {
 #pragma unroll
@@ -166,6 +174,7 @@ __global__ void __launch_bounds__(THREADS)
             int row = first + warp * 16 + lane / 4 + r * 8;
             log_of[r] = row < in.w ? log_sum[(int64_t)head * in.w + row] : 0;
         }
+        if (diagonals) __syncthreads(); /* the queries have been read */
 #pragma unroll
         for (int n = 0; n < TILES; n++) {
 #pragma unroll
@@ -179,6 +188,7 @@ __global__ void __launch_bounds__(THREADS)
         __syncthreads();
         for (int d = threadIdx.x; d < ROWS + KEYS - 1; d += THREADS) { /* row - key + KEYS - 1 inside the tile */
             float sum = 0;
+#pragma unroll 8 /* loads ahead of the additions, which wait for each other */
             for (int row = max(0, d - KEYS + 1); row <= min(ROWS - 1, d); row++) sum += s.p[row][row - d + KEYS - 1];
             if (first + d < slots) diagonal[first + d] += sum;
         }
@@ -242,11 +252,11 @@ static sf_status run(sf_backend *b, const sf_attention *a, int w, int step, sf_r
     size_t bytes = sizeof(layout<DIM>) + (diagonal ? slots * sizeof(float) : 0);
     if (bytes > sf_cuda_of(b)->shared_memory)
         return sf_fail(SF_UNSUPPORTED, "cuda: a probe of %d queries is too wide", w);
-    SF_TRY(sf_cuda_allow_shared((const void *)probe_sums<DIM>, sizeof(layout<DIM>)));
+    SF_TRY(sf_cuda_allow_shared((const void *)probe_sums<DIM>, SUMS_BYTES<DIM>));
     SF_TRY(sf_cuda_allow_shared((const void *)probe_reduce<DIM>, bytes));
     for (int begin = 0; begin < w; begin += strip) {
         int rows = w - begin < strip ? w - begin : strip;
-        probe_sums<DIM><<<dim3(blocks, a->heads), THREADS, sizeof(layout<DIM>), stream>>>(in, begin, rows, part);
+        probe_sums<DIM><<<dim3(blocks, a->heads), THREADS, SUMS_BYTES<DIM>, stream>>>(in, begin, rows, part);
         LAUNCH_TRY(probe_sums);
         probe_join<<<dim3(ceil_div(rows, 64), a->heads), 64, 0, stream>>>(in, part, blocks, KEYS, begin, rows, log_sum);
         LAUNCH_TRY(probe_join);
