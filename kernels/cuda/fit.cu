@@ -10,9 +10,9 @@
  *
  * Of one layer of 28 heads and 131040 tokens (the Qwen2.5-7B shape), by number: 36 trials, each of which walked all tiles' bits (.2 ms),
  * were 7.1 of 13.8 ms on an H200, and the sorts most of the rest, a block a row. Now a round reads 30 MB of ranks once for its seven
- * amounts, six times over, and all that Vertical-Slash
- * chooses takes 7.3 ms, most of it the probe. Before that each trial of the caller's own bisection chose lists anew and waited for their count: about 40
- * waits a layer, some 30 ms. By mass, FlexPrefill's search took 61 ms a layer then; what a share takes of each row is found in its sums.
+ * amounts, six times over, and all that Vertical-Slash chooses takes 7.3 ms, most of it the probe. Before that each trial of the caller's
+ * own bisection chose lists anew and waited for their count: about 40 waits a layer, some 30 ms. By mass, FlexPrefill's search took
+ * 61 ms a layer then; what a share takes of each row is found in its sums.
  *
  * Masses, of a decode step: as many of each row's best as hold the largest share of its sum that the budget allows. Rows are sorted
  * (to 8192 scores in one block each), and masses, which are select.cu's, and weights added up along the order: what a share takes
