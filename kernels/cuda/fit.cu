@@ -547,7 +547,7 @@ __global__ void __launch_bounds__(ADDERS) add_up(const Key *sorted, const int32_
     for (int from = threadIdx.x * ADDED; from - (int)threadIdx.x * ADDED < n; from += ADDERS * ADDED) { /* ADDED neighbours a thread */
 #pragma unroll
         for (int e = 0; e < ADDED; e++)
-            mine[e] = from + e >= infinite && from + e < valid ? sf_cuda_fixed(sf_cuda_score_of(key_in(sorted[from + e])), most) : 0;
+            mine[e] = from + e >= infinite && from + e < valid ? sf_cuda_fixed(sf_cuda_score_of(key_in(sorted[from + e])), most, n) : 0;
         block_scan(room).InclusiveSum(mine, mine, all);
         __syncthreads();
 #pragma unroll

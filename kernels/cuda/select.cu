@@ -530,7 +530,7 @@ __global__ void __launch_bounds__(CHOOSERS)
     unsigned long long sum = 0;
     int infinities = 0, there = 0;
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
-        sum += sf_cuda_fixed(score[i], most);
+        sum += sf_cuda_fixed(score[i], most, (int)n);
         infinities += score[i] == INFINITY;
         there += sf_cuda_key_of(score[i]) != 0;
     }
@@ -549,7 +549,7 @@ __global__ void __launch_bounds__(CHOOSERS)
         for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
             uint32_t key = sf_cuda_key_of(score[i]);
             if (score[i] == INFINITY || !is_candidate(key, found, pass)) continue;
-            atomicAdd(&mass[digit_of(key, pass)], sf_cuda_fixed(score[i], most));
+            atomicAdd(&mass[digit_of(key, pass)], sf_cuda_fixed(score[i], most, (int)n));
             atomicAdd(&bin_count[digit_of(key, pass)], 1);
         }
         __syncthreads();
@@ -568,7 +568,7 @@ __global__ void __launch_bounds__(CHOOSERS)
     if (threadIdx.x) return;
     int64_t prefix = 0;
     if (some) {
-        unsigned long long each = sf_cuda_fixed(sf_cuda_score_of(found_so_far), most);
+        unsigned long long each = sf_cuda_fixed(sf_cuda_score_of(found_so_far), most, (int)n);
         prefix = infinite + above + (each ? (want + each - 1) / each : 0);
     }
     prefix = prefix < least ? least : prefix;

@@ -20,10 +20,11 @@ __device__ static inline float sf_cuda_score_of(uint32_t key)
 
 static const uint32_t SF_CUDA_INFINITE = 0xff800000; /* the key of +INFINITY */
 
-/* A score's mass, in fixed point, whose sums do not depend on their order; `most`: the row's largest finite one. */
-__device__ static inline unsigned long long sf_cuda_fixed(float x, float most)
+/* A score's mass, in fixed point, whose sums do not depend on their order; `most`: the row's largest finite one. The sum of n of them
+ * has room in 64 bits: 48 behind the point, fewer of rows from 65536 scores on. */
+__device__ static inline unsigned long long sf_cuda_fixed(float x, float most, int n)
 {
-    return isfinite(x) && x > 0 ? (unsigned long long)((double)(x / most) * (double)(1ull << 48)) : 0;
+    return isfinite(x) && x > 0 ? (unsigned long long)((double)(x / most) * (double)(1ull << min(48, 32 + __clz(n)))) : 0;
 }
 
 /* The largest k below SF_DIALS at which weigh(k), which never falls with k, is at most `most`; 0, if it is at none. For a block of

@@ -60,15 +60,15 @@ static void select_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);
     char what[256];
-    int rows = in_range(t, 1, 9), n = ONE_OF(t, 1, 7, 64, 513, 1000, 5000, 13000), k = in_range(t, 0, n + 3),
-        kind = in_range(t, 0, 3);
+    int rows = in_range(t, 1, 9), n = ONE_OF(t, 1, 7, 64, 513, 1000, 5000, 13000, 70000), k = in_range(t, 0, n + 3),
+        kind = in_range(t, 0, 4); /* 4: flat, whose sum is as many times the largest */
     snprintf(what, sizeof what, "seed %llu: select rows %d n %d k %d kind %d", (unsigned long long)seed, rows, n, k,
              kind);
     float *x = malloc((size_t)rows * n * sizeof *x);
     for (int i = 0; i < rows * n; i++) {
-        x[i] = kind == 0 ? normal(t) : kind == 1 ? (float)in_range(t, 0, 5) : expf(4 * normal(t));
+        x[i] = kind == 0 ? normal(t) : kind == 1 ? (float)in_range(t, 0, 5) : kind == 4 ? 0.25f : expf(4 * normal(t));
         if (kind == 3 && in_range(t, 0, 9) == 0) x[i] = INFINITY;
-        if (kind > 0 && in_range(t, 0, 9) == 0) x[i] = ONE_OF(t, 0, 1) ? -INFINITY : NAN;
+        if (kind > 0 && kind < 4 && in_range(t, 0, 9) == 0) x[i] = ONE_OF(t, 0, 1) ? -INFINITY : NAN;
         if (x[i] == 0 && i % 7 == 0) x[i] = -0.0f; /* which is no less than 0 */
     }
     if (kind > 1 && in_range(t, 0, 9) == 0) /* nothing to choose in a row */
