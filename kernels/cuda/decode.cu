@@ -34,12 +34,12 @@
  * A dense part's first 128 keys are asked for into L2 by the blocks that come in while the kernel in front ends, which they wait for.
  *
  * Measured on one H200 (copy 4.25 TB/s), 32/8 heads of 128, before the copies' code was there once: 32k keys, 1 sequence 43.8 us
- * (72 % of copy; the kernel of wide tiles alone, 7370 instructions, 57); 128k keys 130.8 us (96 %). With keys asked for early and a join
- * without barriers, of 32 parts: 41.6 and 132.2 us, 16 sequences 1901 (4.5 TB/s); packed ones lost half their speed by 32 parts. Of a
- * call some 11 us are not reading: 2048 selected keys a head take 13.1, and what 32k, 128k and 16 times 128k keys take lies on a line
- * that begins there. Selected pages, 1/16 of
- * 128k keys: 14.5 us for one sequence (27 before). Packed, 128k keys, 1 sequence, with some 23 us of launch and wait: 154 us
- * in bf16, 109 of fp8, 116 of int8, 121 of int4.
+ * (72 % of copy; the kernel of wide tiles alone, 7370 instructions, 57); 128k keys 130.8 us (96 %). Since, on others of the kind: 44.0 and
+ * 134.3 us, 16 sequences 1882 (4.57 TB/s); of heads of 256 71.4, 248.5 and 3703 us. Selected pages, 1/16 of 128k keys: 15 us for one
+ * sequence (27 once). Packed, 128k keys, 1 sequence: fp8 87, int8 91, int4 93 us; of heads of 256 156, 185 and 177.
+ *
+ * By half as many parts, one wave of blocks: 32k keys 41.6, 128k 132.2 us, but packed 128, 158 and 165. Of a call some 11 us are not
+ * reading: 2048 selected keys a head take 13.1, and what 32k, 128k and 16 times 128k keys take lies on a line that begins there.
  *
  * By count of instructions, of four a cycle and multiprocessor: a step of a warp is 340 in bf16, 640 of fp8, 820 of int8, 810 of
  * int4, whose bytes come in 500, 250, 260 and 140 cycles: int4 is bound by instructions. Next: rows of several lanes of one
