@@ -557,11 +557,39 @@ typedef struct sf_backend_ops {
     /* ---- what was trained to choose: NULL where a filling has it not ---------------------------------------------- */
 
     /* What an indexer says of keys, to rows that stand at first, first + 1, …: score[r, j] = Σ_h w[r, h] · max(0, <q[r, h], k[j]>) where
-     * j <= first + r, else -INFINITY. q [rows, heads, dim], w [rows, heads], k [first + rows, dim], score [rows, first + rows] f32.
+     * j <= first + r, else -INFINITY. q [rows, heads, dim], w [rows, heads], k [first + rows, dim], score [rows, first + rows] f32. cuda
+     * rounds q and k to 11 bits: each head's row, and each key, to fp16 of a power of two of its own.
      * Estimation FLOPs: heads · (2·dim + 3) a pair scored; bytes: keys once, as the cache they are, q, w and scores. DeepSeek Sparse
      * Attention (DeepSeek-V3.2-Exp, equation 1). */
     sf_status (*index_scores)(sf_backend *b, int64_t rows, int heads, int dim, int64_t first, const float *q, const float *w, const float *k,
                               float *score);
+
+    /* ---- what trained methods make of queries, and of the layer's input. NULL where memory is the host's: there the first three are
+     * sf_host_*() (host.h), and the others what the ops above do with activations, which are f32 there ---- */
+
+    /* Gates of the queries at hand, which are linear in the query of the first head of kv head g's group as it was before rotary embedding
+     * turned it and the model scaled it (a->frequency, a->scaled, of which nothing may be `learned`): gate[g, t] = <weight[g], q> + slope[g] ·
+     * position of row t. weight [G, D], slope [G] or NULL, gate [G, T], rows of `stride`. Estimation FLOPs: 2·D a gate, 2 more with a
+     * slope; the turning is none. Weights are read as such. Of one cache, not of latents. */
+    sf_status (*query_gates)(sf_backend *b, const sf_attention *a, const float *weight, const float *slope, float *gate, int64_t stride);
+
+    /* y[r, i] = 0 where x[r, i] <= most[r], else -INFINITY, for i < n; rows of x `from` apart, of y `to`; most [rows]. A FLOP a number. */
+    sf_status (*marks)(sf_backend *b, const float *x, int64_t from, int64_t rows, int64_t n, const float *most, float *y, int64_t to);
+
+    /* What top(…, k) chooses as a row grows: list r · n + i is of x[r, 0 … i - behind], empty where i < behind. x [rows, n]; out: rows · n lists
+     * of stride >= min(k, n). Counted as one look at each score, as who keeps the best so far needs no other. */
+    sf_status (*top_running)(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, int64_t behind, sf_lists *out);
+
+    /* rope() of x [rows, heads, dim] f32, row r at position first + r: of the numbers that frequency [known] has in front of its first 0, as
+     * many as dim has pairs, cosine and sine made here. Halves are paired. Counted as if it turned all that it may. */
+    sf_status (*turn_rows)(sf_backend *b, float *x, int64_t rows, int heads, int dim, int64_t first, const float *frequency, int known);
+
+    /* layer_norm() of x [rows, width] f32 to out, f32 too. weight, bias f32. */
+    sf_status (*norm_rows)(sf_backend *b, const float *x, int64_t rows, int width, const sf_tensor *weight, const sf_tensor *bias, float eps,
+                           float *out);
+
+    /* out[i, r] = the sigmoid of x[r, i]        x [rows, n], out [n, rows] f32 */
+    sf_status (*sigmoids)(sf_backend *b, const float *x, int64_t rows, int n, float *out);
 } sf_backend_ops;
 
 /* The ops that every filling has of its own, in the order of the table, which its prototypes and its rows are made from:

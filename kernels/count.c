@@ -334,6 +334,29 @@ void sf_meter_index_scores(sf_backend *b, int64_t rows, int heads, int dim, int6
                      .other_bytes = sf_bytes(SF_F32, rows * heads * (dim + 1) + rows * n)});
 }
 
+void sf_meter_hidden_products(sf_backend *b, int64_t rows, const sf_tensor *w)
+{
+    const int64_t out = w->dim[0], in = w->dim[1];
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = 2 * rows * out * in,
+                     .weight_bytes = weights(w),
+                     .other_bytes = activations(b, rows * in) + sf_bytes(SF_F32, rows * out)});
+}
+
+void sf_meter_query_gates(sf_backend *b, const sf_attention *a, bool sloped)
+{
+    const int64_t rows = (int64_t)a->queries * a->kv_heads;
+    count(b, SF_ESTIMATION,
+          (sf_count){.flops = rows * 2 * (a->head_dim + sloped),
+                     .weight_bytes = sf_bytes(SF_F32, (int64_t)a->kv_heads * (a->head_dim + sloped)),
+                     .other_bytes = activations(b, rows * a->head_dim) + sf_bytes(SF_F32, rows)});
+}
+
+void sf_meter_sigmoids(sf_backend *b, int64_t rows, int n)
+{
+    count(b, SF_OTHER, (sf_count){.flops = rows * n, .other_bytes = 2 * sf_bytes(SF_F32, rows * n)});
+}
+
 void sf_meter_segment_summaries(sf_backend *b, const sf_attention *a, int segment, int64_t m)
 {
     int64_t keys = m * segment * a->kv_heads, d = a->head_dim, queries = m * segment * a->heads;

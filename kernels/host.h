@@ -65,6 +65,11 @@ sf_status sf_host_merge_tiles(sf_backend *b, const sf_attention *a, const sf_lis
                               int32_t *longest);
 sf_status sf_host_draw_blocks(sf_backend *b, const sf_drawn *how, int first, int64_t heads, sf_lists *out);
 
+/* Of what trained methods make of queries (trained.c), the ops of these names; the same for each number of threads. */
+sf_status sf_host_query_gates(sf_backend *b, const sf_attention *a, const float *weight, const float *slope, float *gate, int64_t stride);
+sf_status sf_host_marks(sf_backend *b, const float *x, int64_t from, int64_t rows, int64_t n, const float *most, float *y, int64_t to);
+sf_status sf_host_top_running(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, int64_t behind, sf_lists *out);
+
 /* Fails where the attention's rows are normalised by α-entmax and the pattern has what only a softmax can take in: parts, weights of
  * keys, summaries, other distances. */
 sf_status sf_host_entmax(const sf_attention *a, const sf_pattern *pattern);

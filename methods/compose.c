@@ -315,6 +315,26 @@ sf_tensor sf_inner_products(sf_attention *a, sf_tensor x, sf_tensor w)
     return out;
 }
 
+sf_tensor sf_hidden_products(sf_attention *a, sf_tensor w)
+{
+    sf_backend *b = a->backend;
+    if (!a->status && !a->hidden)
+        a->status = sf_fail(SF_UNSUPPORTED, "the layer's input is not here: a method that looks at it says so (`hidden`), and gets it in a run");
+    if (!a->status && (w.rank != 2 || w.dim[1] != a->width || w.dtype != a->kv.dtype))
+        a->status = sf_fail(SF_BAD_INPUT, "a weight of %lld by %lld; expected n by %d of %s, as the layer's input", (long long)w.dim[0],
+                            (long long)w.dim[1], a->width, sf_dtypes[a->kv.dtype].name);
+    sf_tensor out = sf_room(a, a->status ? 1 : a->queries, a->status ? 1 : w.dim[0]);
+    if (a->status) return out;
+    sf_meter *before = count_once(a), *own = b->meter;
+    b->meter = &b->aside; /* it is estimation, and w a weight */
+    if (w.dtype == SF_F32) a->status = b->ops->inner_products(b, a->hidden, w.data, a->queries, w.dim[0], w.dim[1], out.data);
+    else a->status = b->ops->linear(b, a->hidden, a->queries, &w, NULL, false, out.data, SF_F32);
+    b->meter = own;
+    if (!a->status) sf_meter_hidden_products(b, a->queries, &w);
+    b->meter = before;
+    return out;
+}
+
 void sf_walk(sf_attention *a, sf_tensor walk, sf_tensor score, int power)
 {
     if (a->status) return;

@@ -14,8 +14,6 @@
  * only summaries could be read. */
 #include "methods/gates.h"
 
-#include <stdlib.h>
-
 struct params {
     int window;
     const char *weights;
@@ -36,30 +34,31 @@ static const sf_side_weight WEIGHTS[] = {
 
 enum { KEPT }; /* [G, max_keys]: 0 where a key was decided to stay, else -INFINITY */
 
-/* Of the keys [first - 1, first + T - 1), each of which the next token decides on, those that stay. A list for each kv head. */
-static sf_lists decided_to_stay(sf_attention *a, int first)
+/* Of the keys [first - 1, first + T - 1), each of which the next token decides on, less one in front of the first: 0 for those that stay,
+ * -INFINITY for those to go. Rows of y, one for each kv head, are `stride` apart. */
+static void decide(sf_attention *a, int first, float *y, int64_t stride)
 {
-    const int64_t rows = a->queries, heads = a->kv_heads;
-    if (!sf_gates_are_here(a, first)) return (sf_lists){0};
-    float *gate = malloc((size_t)(heads * rows + 1) * sizeof *gate), offset[heads];
-    int32_t *count = malloc((size_t)heads * sizeof *count), *index = malloc((size_t)(heads * rows + 1) * sizeof *index);
-    if (!gate || !count || !index) a->status = sf_fail(SF_NO_MEMORY, "decisions on %d keys", a->queries);
-    sf_query_gates(a, sf_weight(a, WEIGHTS[0].name), gate);
-    sf_read(a, sf_weight(a, WEIGHTS[1].name), offset);
-    for (int g = 0; g < heads && !a->status; g++) {
-        count[g] = 0;
-        for (int i = first ? 0 : 1; i < rows; i++)
-            if (gate[g * rows + i] <= offset[g]) index[g * rows + count[g]++] = first + i - 1;
-    }
-    sf_lists stay = {0};
-    if (!a->status) stay = sf_host_lists(a, heads, rows, count, index);
-    free(gate), free(count), free(index);
-    return stay;
+    const int64_t rows = a->queries, skipped = first ? 0 : 1;
+    if (!sf_gates_are_here(a, first)) return;
+    sf_tensor gate = sf_room(a, a->kv_heads, rows);
+    if (a->status) return;
+    sf_query_gates(a, sf_weight(a, WEIGHTS[0].name), NULL, gate.data, rows);
+    if (rows > skipped)
+        sf_marks(a, (float *)gate.data + skipped, rows, a->kv_heads, rows - skipped, sf_weight(a, WEIGHTS[1].name), y, stride);
 }
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
-    return sf_latest_and(a, ((const struct params *)params)->window + 1, decided_to_stay(a, 0), out);
+    const int64_t keys = a->queries - 1;
+    sf_lists stay = {0};
+    if (keys > 0) {
+        sf_tensor y = sf_room(a, a->kv_heads, keys);
+        decide(a, 0, y.data, keys);
+        stay = sf_top(a, y, keys);
+    } else {
+        sf_gates_are_here(a, 0);
+    }
+    return sf_latest_and(a, ((const struct params *)params)->window + 1, stay, out);
 }
 
 static sf_status state(const sf_attention *a, const void *params, int max_keys, sf_state *out)
@@ -74,7 +73,7 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
     (void)params;
     sf_tensor kept = s->tensor[KEPT];
     if (first == 0) sf_exclude(a, kept, 0, kept.dim[1]);
-    sf_fill_at(a, kept, decided_to_stay(a, first), 0);
+    decide(a, first, (float *)kept.data + (first ? first - 1 : 0), kept.dim[1]);
     return a->status;
 }
 
@@ -83,17 +82,27 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *s, sf_pat
     return sf_latest_and(a, ((const struct params *)params)->window + 1, sf_living(a, s->tensor[KEPT]), out);
 }
 
+/* Gates, decisions, and in prefill the lists of who stays. */
+static sf_estimate estimate(const sf_extent *e, const void *params)
+{
+    (void)params;
+    double cost = sf_query_gates_cost(e, false);
+    if (e->phase == SF_PREFILL && !e->watching && e->tokens < 2) return (sf_estimate){0}; /* a token decides on the one before it */
+    if (e->phase == SF_PREFILL) cost += (e->watching ? 1.0 : 2.0) * e->kv_heads * (e->tokens - 1);
+    return (sf_estimate){.paper = cost, .exact = cost};
+}
+
 const sf_method sf_dms = {
     .abi = SF_METHOD_ABI,
     .name = "dms",
-    .version = 1, /* 0: queries as YaRN had scaled them */
+    .version = 2, /* 1: another cost; 0: queries as YaRN had scaled them */
     .form = SF_FORM_EVICTING,
     .summary = "keys that a trained gate marks are evicted a window later",
     .paper = "Lancucki et al. 2025, Inference-Time Hyper-Scaling with KV Cache Compression, arXiv 2506.05345",
     .params = PARAMS,
     .params_size = sizeof(struct params),
     .weights = WEIGHTS,
-    .estimate = sf_query_gates_estimate,
+    .estimate = estimate,
     .prefill = prefill,
     .state = state,
     .observe = observe,

@@ -93,13 +93,13 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Prefill: the indexer's products and scores, watching its keys alone; a step: its weights and its keys. */
+/* Prefill: the indexer's products and scores, watching its keys alone; a step: its weights, and its keys, which are f32. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     const int64_t rows = (int64_t)p->heads * p->dim + p->dim + p->heads;
     double cost;
-    if (e->phase == SF_DECODE) cost = (double)rows * e->width + (double)e->tokens * p->dim;
+    if (e->phase == SF_DECODE) cost = (double)rows * e->width + (double)e->tokens * p->dim * (double)sf_bytes(SF_F32, 1) / (double)sf_bytes(e->element, 1);
     else if (e->watching) cost = sf_hidden_flops(e, p->dim);
     else cost = sf_hidden_flops(e, rows) + sf_top_indexed_flops(e, p->heads, p->dim);
     return (sf_estimate){.paper = cost, .exact = cost};
@@ -108,7 +108,7 @@ static sf_estimate estimate(const sf_extent *e, const void *params)
 const sf_method sf_dsa = {
     .abi = SF_METHOD_ABI,
     .name = "dsa",
-    .version = 1, /* 0: without the cost of choosing */
+    .version = 2, /* 1: with looks at keys ahead; 0: without the cost of choosing */
     .form = SF_FORM_PAGES,
     .summary = "trained: the keys that an indexer of the layer's input scores highest, one choice for all heads",
     .paper = "DeepSeek-AI 2025, DeepSeek-V3.2-Exp",

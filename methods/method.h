@@ -136,7 +136,7 @@ typedef struct sf_method {
     bool oracle;             /* looks at all of the attention to choose: a bound for others, no method */
     sf_across across;        /* how far a choice looks beyond one head */
     bool structure;          /* looks at where lines, sentences and chapters of the prompt begin: a->begins */
-    bool hidden;             /* looks at what the layer's queries are made of: a->hidden. On backends whose activations are f32 */
+    bool hidden;             /* looks at what the layer's queries are made of: a->hidden */
     bool packs;              /* decode: settle, observe and decode read keys by sf_page_bounds() alone, or none, so that the prompt's may be packed
                                 (cache: int8). Who has none of these hooks needs not say so */
     bool random;             /* looks at nothing to choose: what choosing is worth */
@@ -346,7 +346,8 @@ sf_tensor sf_room(sf_attention *a, int64_t rows, int64_t n);                    
 /* To the host, for decisions that a method takes itself: small things only, each call waits for the device. */
 void sf_read(sf_attention *a, sf_tensor x, float *host);
 
-/* A trained weight of the layer, by its name in `weights`: f32 backend memory, which lasts. Not in state(), carry() and calibrate(). */
+/* A trained weight of the layer, by its name in `weights`: backend memory, which lasts; of a->kv.dtype where it multiplies rows of the layer's
+ * input (two sizes, SF_SIDE_WIDTH the second), else f32. Not in state(), carry() and calibrate(). */
 sf_tensor sf_weight(sf_attention *a, const char *name);
 
 /* Of methods with `hidden`, whose queries' input is a->hidden [T, width]; weights are sf_weight()'s.
@@ -364,13 +365,15 @@ void sf_turn(sf_attention *a, sf_tensor x, int dim, int first);
 void sf_put_rows(sf_attention *a, sf_tensor to, int first, sf_tensor x);
 
 /* Blocks of keys and what stands for them: k, v [G, m, D] f32, of which sf_block_summaries() writes the means of keys and of values of the
- * blocks that are whole, and were not before key `first`. sf_first_of_each: the first n of each head, [G, n, D].
+ * blocks that are whole, and were not before key `first`. sf_first_of_each: the first n of each head, [G, n, D]. sf_as_activations: the same
+ * numbers of the activation dtype, as patterns have summaries.
  *
  * sf_top_summarised: for each kv head and row, lists [G · T] of at most `count` blocks: the first, the row's own and the one before it;
  * then the likeliest by softmax of the row's query over the summaries k [G, keys / block, D] of the blocks whose last key it sees,
  * mean over the group. Ties go to the lowest. */
 void sf_block_summaries(sf_attention *a, int block, int first, sf_tensor k, sf_tensor v);
 sf_tensor sf_first_of_each(sf_attention *a, sf_tensor x, int64_t n);
+sf_tensor sf_as_activations(sf_attention *a, sf_tensor x);
 sf_lists sf_top_summarised(sf_attention *a, sf_tensor k, int block, int count);
 
 /* For each row, one list for all heads, of the `count` keys that it sees with the largest index_scores() (kernels/backend.h): q [T, heads · dim], w

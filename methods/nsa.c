@@ -41,7 +41,7 @@ static sf_status add_up(sf_attention *a, const struct params *p, sf_tensor k, sf
     sf_hidden_gates(a, sf_weight(a, GATES), BRANCHES, gate);
     if (a->keys >= p->block) {
         sf_bands(a, &part[n], 1, nothing, (sf_lists){0}, (sf_lists){0});
-        part[n].sum = (sf_summaries){.k = k, .v = v, .from = from};
+        part[n].sum = (sf_summaries){.k = sf_as_activations(a, k), .v = sf_as_activations(a, v), .from = from};
         part[n++].gate = gate[MEANS];
     }
     sf_lists blocks = sf_top_summarised(a, k, p->block, p->blocks);
@@ -106,13 +106,16 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Decode: weights of the gates, means of the keys' blocks; and, where a step ends a block, the keys and values that become its means. */
+/* Decode: weights of the gates, means of the keys' blocks, which are f32; and, where a step ends a block, the keys and values that become
+ * its means. */
 static sf_estimate of_step(const sf_extent *e, const void *params)
 {
     const int block = ((const struct params *)params)->block, of_gates = BRANCHES * e->heads;
     const double row = (double)e->kv_heads * e->head_dim;
     double cost;
-    if (e->phase == SF_DECODE) cost = (double)of_gates * e->width + row * (e->tokens / block) + (e->tokens % block ? 0 : 2 * row * block);
+    if (e->phase == SF_DECODE)
+        cost = (double)of_gates * e->width + row * (e->tokens / block) * (double)sf_bytes(SF_F32, 1) / (double)sf_bytes(e->element, 1) +
+               (e->tokens % block ? 0 : 2 * row * block);
     else if (e->watching) cost = sf_summaries_flops(e, block);
     else cost = sf_hidden_flops(e, of_gates) + sf_summaries_flops(e, block) + sf_top_summarised_flops(e, block);
     return (sf_estimate){.paper = cost, .exact = cost};

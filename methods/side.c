@@ -22,6 +22,11 @@ int sf_side_shape(const sf_side_weight *w, const sf_side_sizes *sizes, const sf_
     return rank;
 }
 
+sf_dtype sf_side_dtype(const sf_side_weight *w, sf_dtype activation)
+{
+    return w->dim[1] == SF_SIDE_WIDTH && !w->dim[2] ? activation : SF_F32;
+}
+
 const char *sf_side_name(const char *name, int layer, size_t room, char *out)
 {
     const char *at = strstr(name, "%d");

@@ -9,7 +9,7 @@ typedef struct sf_side {
     const sf_method *method;
     char *path;        /* as the method's parameter says */
     int weights;       /* rows of method->weights */
-    sf_tensor *tensor; /* [layers, weights] f32 backend memory; absent on layers that slide or recur */
+    sf_tensor *tensor; /* [layers, weights] backend memory, as sf_side_dtype() says; absent on layers that slide or recur */
 } sf_side;
 
 /* Of a model, at its layers with full attention. */
@@ -19,6 +19,9 @@ typedef struct sf_side_sizes {
 
 /* The shape of a weight for a model and the method's parameters; returns its rank. */
 int sf_side_shape(const sf_side_weight *w, const sf_side_sizes *sizes, const sf_method *method, const void *params, int64_t dim[4]);
+
+/* Its dtype where activations are of this one: that, if it multiplies rows of the layer's input, else f32. */
+sf_dtype sf_side_dtype(const sf_side_weight *w, sf_dtype activation);
 
 /* The weight's name at a layer, whose number stands for "%d", cut at `room` bytes with their 0. Returns out. */
 const char *sf_side_name(const char *name, int layer, size_t room, char *out);

@@ -12,8 +12,6 @@
 #include "methods/gates.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 struct params {
     int k, window;
@@ -37,55 +35,20 @@ static const sf_side_weight WEIGHTS[] = {
 
 enum { SCORE }; /* [G, max_keys] */
 
-/* Scores of the keys from `first` on, score [G, T] host memory. */
-static void score_keys(sf_attention *a, int first, float *score)
+/* Scores of the keys from `first` on, [G, T], rows of `stride`. */
+static void score_keys(sf_attention *a, float *score, int64_t stride)
 {
-    float slope[a->kv_heads];
-    sf_query_gates(a, sf_weight(a, WEIGHTS[0].name), score);
-    sf_read(a, sf_weight(a, WEIGHTS[1].name), slope);
-    for (int g = 0; g < a->kv_heads && !a->status; g++)
-        for (int i = 0; i < a->queries; i++) score[(int64_t)g * a->queries + i] += slope[g] * (float)(first + i);
+    const sf_tensor slope = sf_weight(a, WEIGHTS[1].name);
+    sf_query_gates(a, sf_weight(a, WEIGHTS[0].name), &slope, score, stride);
 }
 
-/* The best keys so far, in order of their numbers. */
-typedef struct best {
-    int n;
-    int32_t *key;
-} best;
-
-/* Key j may be read too; of equal scores the first stay. */
-static void offer(best *b, int k, const float *score, int32_t j)
-{
-    int out = 0;
-    for (int i = 1; b->n == k && i < k; i++)
-        if (score[b->key[i]] <= score[b->key[out]]) out = i;
-    if (k == 0 || (b->n == k && score[j] <= score[b->key[out]])) return;
-    if (b->n == k) memmove(b->key + out, b->key + out + 1, (size_t)(k - 1 - out) * sizeof *b->key), b->n--;
-    b->key[b->n++] = j;
-}
-
-/* For each row the k best keys before its window: a list for each kv head and row. */
+/* For each row the k best keys before its window: a list for each kv head and row. A key that is driven out never comes back, as the
+ * best so far only get better. */
 static sf_lists best_keys(sf_attention *a, const struct params *p)
 {
-    const int64_t rows = a->queries, heads = a->kv_heads, k = p->k < rows - p->window ? p->k : rows - p->window;
-    float *score = malloc((size_t)(heads * rows) * sizeof *score);
-    int32_t *count = malloc((size_t)(heads * rows) * sizeof *count), *index = malloc((size_t)(heads * rows * k + 1) * sizeof *index),
-            *room = malloc((size_t)(k + 1) * sizeof *room);
-    sf_lists lists = {0};
-    if (!score || !count || !index || !room)
-        a->status = sf_fail(SF_NO_MEMORY, "%lld keys of %lld rows", (long long)k, (long long)(heads * rows));
-    if (!a->status) score_keys(a, 0, score);
-    for (int64_t g = 0; g < heads && !a->status; g++) {
-        best b = {0, room};
-        for (int64_t i = 0; i < rows; i++) {
-            if (i >= p->window) offer(&b, (int)k, score + g * rows, (int32_t)(i - p->window));
-            count[g * rows + i] = b.n;
-            memcpy(index + (g * rows + i) * k, b.key, (size_t)b.n * sizeof *b.key);
-        }
-    }
-    if (!a->status) lists = sf_host_lists(a, heads * rows, k, count, index);
-    free(score), free(count), free(index), free(room);
-    return lists;
+    sf_tensor score = sf_room(a, a->kv_heads, a->queries);
+    score_keys(a, score.data, a->queries);
+    return sf_top_running(a, score, p->k < a->queries - p->window ? p->k : a->queries - p->window, p->window);
 }
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
@@ -111,14 +74,7 @@ static sf_status observe(sf_attention *a, const void *params, sf_state *s, int f
 {
     (void)params;
     const sf_tensor to = s->tensor[SCORE];
-    const int64_t rows = a->queries;
-    if (!sf_gates_are_here(a, first)) return a->status;
-    float *score = malloc((size_t)(a->kv_heads * rows + 1) * sizeof *score);
-    if (!score) return sf_fail(SF_NO_MEMORY, "scores of %lld keys", (long long)rows);
-    score_keys(a, first, score);
-    for (int64_t g = 0; g < a->kv_heads; g++)
-        sf_write(a, (sf_tensor){(float *)to.data + g * to.dim[1] + first, SF_F32, 2, {1, rows}}, score + g * rows);
-    free(score);
+    if (sf_gates_are_here(a, first)) score_keys(a, (float *)to.data + first, to.dim[1]);
     return a->status;
 }
 
@@ -141,18 +97,20 @@ static sf_status fit(const sf_extent *e, double sparsity, void *params)
     return SF_OK;
 }
 
-/* Prefill asks for no scores where nothing is left to choose. */
+/* Scores, and in prefill a look at each; but for nothing where nothing is left to choose. */
 static sf_estimate estimate(const sf_extent *e, const void *params)
 {
     const struct params *p = params;
     if (e->phase == SF_PREFILL && !e->watching && (p->k == 0 || p->window >= e->tokens)) return (sf_estimate){0};
-    return sf_query_gates_estimate(e, params);
+    double cost = sf_query_gates_cost(e, true);
+    if (e->phase == SF_PREFILL && !e->watching) cost += (double)e->kv_heads * e->tokens;
+    return (sf_estimate){.paper = cost, .exact = cost};
 }
 
 const sf_method sf_sparsek = {
     .abi = SF_METHOD_ABI,
     .name = "sparsek",
-    .version = 1, /* 0: queries as YaRN had scaled them */
+    .version = 2, /* 1: another cost; 0: queries as YaRN had scaled them */
     .form = SF_FORM_EVICTING,
     .summary = "the latest keys, and those before them that a trained score ranks highest",
     .paper = "Lou et al. 2024, SPARSEK Attention, arXiv 2406.16747",

@@ -1,8 +1,9 @@
 /* Vocabulary of methods that were trained: what they make of the layer's input by their own weights, and choices over what that gives.
- * The engine hands the layer's input out where activations are f32 (sf_method.hidden), so that they are read here as floats. */
+ * The engine hands the layer's input out as the activations that it is; what is made of it is f32. */
 #include "methods/method.h"
 
 #include "kernels/backend.h"
+#include "kernels/count.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -36,23 +37,6 @@ static sf_lists new_lists(sf_attention *a, int64_t rows, int64_t stride)
 
 /* ---- the layer's input ------------------------------------------------------------------------------------------- */
 
-sf_tensor sf_hidden_products(sf_attention *a, sf_tensor w)
-{
-    if (!a->status && !a->hidden)
-        a->status = sf_fail(SF_UNSUPPORTED, "the layer's input is not here: a method that looks at it says so (`hidden`), and gets it in a run");
-    if (!a->status && a->kv.dtype != SF_F32)
-        a->status = sf_fail(SF_UNSUPPORTED, "the layer's input is looked at in f32, which %s does not hand out", a->backend->ops->name);
-    if (!a->status && (w.rank != 2 || w.dim[1] != a->width))
-        a->status = sf_fail(SF_BAD_INPUT, "a weight of %lld by %lld; expected n by %d, as the layer's input", (long long)w.dim[0],
-                            (long long)w.dim[1], a->width);
-    if (a->status) return (sf_tensor){0};
-    sf_tensor out = sf_inner_products(a, (sf_tensor){(void *)(uintptr_t)a->hidden, SF_F32, 2, {a->queries, a->width}}, w);
-    sf_count *at = &a->backend->meter->at[a->backend->phase][SF_ESTIMATION];
-    const uint64_t bytes = sf_bytes(SF_F32, sf_elements(&w)); /* the product counts both its sides as activations */
-    if (!a->status) at->other_bytes -= bytes, at->weight_bytes += bytes;
-    return out;
-}
-
 double sf_hidden_flops(const sf_extent *e, int64_t n) { return 2.0 * e->tokens * (double)n * e->width; }
 
 void sf_hidden_gates(sf_attention *a, sf_tensor w, int n, sf_tensor *gate)
@@ -62,10 +46,12 @@ void sf_hidden_gates(sf_attention *a, sf_tensor w, int n, sf_tensor *gate)
     const int64_t all = (int64_t)a->queries * a->heads;
     if (!a->status && x.dim[1] != (int64_t)n * a->heads)
         a->status = sf_fail(SF_BAD_INPUT, "gates by %lld rows; expected %d for each of %d query heads", (long long)x.dim[1], n, a->heads);
-    if (!a->status) a->status = ops->gated(a->backend, x.data, NULL, a->queries, (int)x.dim[1], (sf_curve){.kind = SF_SIGMOID});
+    sf_tensor all_gates = sf_room(a, n, all);
+    if (!a->status && ops->sigmoids) a->status = ops->sigmoids(a->backend, x.data, all, n, all_gates.data);
+    else if (!a->status) a->status = ops->gated(a->backend, x.data, NULL, a->queries, (int)x.dim[1], (sf_curve){.kind = SF_SIGMOID});
     for (int i = 0; i < n; i++) {
-        gate[i] = sf_room(a, a->queries, a->heads);
-        if (!a->status) a->status = ops->copy_columns(a->backend, (float *)x.data + i, n, all, 1, gate[i].data, 1);
+        gate[i] = (sf_tensor){a->status ? NULL : (float *)all_gates.data + i * all, SF_F32, 2, {a->queries, a->heads}};
+        if (!a->status && !ops->sigmoids) a->status = ops->copy_columns(a->backend, (float *)x.data + i, n, all, 1, gate[i].data, 1);
     }
 }
 
@@ -75,8 +61,10 @@ sf_tensor sf_layer_norm(sf_attention *a, sf_tensor x, sf_tensor weight, sf_tenso
     if (!a->status && (weight.dim[0] != x.dim[1] || bias.dim[0] != x.dim[1]))
         a->status = sf_fail(SF_BAD_INPUT, "a norm of %lld and %lld numbers; expected %lld", (long long)weight.dim[0], (long long)bias.dim[0],
                             (long long)x.dim[1]);
+    const sf_backend_ops *ops = a->backend->ops;
     if (a->status) return out;
-    a->status = a->backend->ops->layer_norm(a->backend, x.data, SF_F32, x.dim[0], (int)x.dim[1], &weight, &bias, 0, (float)eps, out.data);
+    if (ops->norm_rows) a->status = ops->norm_rows(a->backend, x.data, x.dim[0], (int)x.dim[1], &weight, &bias, (float)eps, out.data);
+    else a->status = ops->layer_norm(a->backend, x.data, SF_F32, x.dim[0], (int)x.dim[1], &weight, &bias, 0, (float)eps, out.data);
     return out;
 }
 
@@ -104,6 +92,10 @@ void sf_turn(sf_attention *a, sf_tensor x, int dim, int first)
     int pairs = 0;
     if (!a->status && !a->frequency)
         a->status = sf_fail(SF_UNSUPPORTED, "rows are turned as the model's keys are, whose rotation is not known here");
+    if (!a->status && a->backend->ops->turn_rows) {
+        a->status = a->backend->ops->turn_rows(a->backend, x.data, x.dim[0], (int)(x.dim[1] / dim), dim, first, a->frequency, half);
+        return;
+    }
     if (!a->status) a->status = a->backend->ops->download(a->backend, frequency, a->frequency, (size_t)half * sizeof *frequency);
     while (!a->status && pairs < half && 2 * pairs + 2 <= dim && frequency[pairs] != 0) pairs++;
     if (a->status || pairs == 0) return;
@@ -157,9 +149,8 @@ static void put_means(sf_attention *a, int block, int begin, int end, bool value
 void sf_block_summaries(sf_attention *a, int block, int first, sf_tensor k, sf_tensor v)
 {
     const int begin = first / block, end = a->keys / block;
-    if (!a->status && (a->kv.prompt.count || a->rotated || a->kv.dtype != SF_F32))
-        a->status = sf_fail(SF_UNSUPPORTED, "summaries of blocks, of a cache %s",
-                            a->kv.prompt.count ? "that was cut" : a->rotated ? "of latents" : "that is not of f32");
+    if (!a->status && (a->kv.prompt.count || a->rotated))
+        a->status = sf_fail(SF_UNSUPPORTED, "summaries of blocks, of a cache %s", a->kv.prompt.count ? "that was cut" : "of latents");
     if (a->status || begin >= end) return;
     put_means(a, block, begin, end, false, k);
     if (!a->status) put_means(a, block, begin, end, true, v);
@@ -175,6 +166,24 @@ sf_tensor sf_first_of_each(sf_attention *a, sf_tensor x, int64_t n)
         a->status = a->backend->ops->copy(a->backend, (float *)out.data + g * n * dim, (float *)x.data + g * x.dim[1] * dim,
                                           (size_t)(n * dim) * sizeof(float));
     return out;
+}
+
+sf_tensor sf_as_activations(sf_attention *a, sf_tensor x)
+{
+    sf_backend *b = a->backend;
+    sf_tensor out = x;
+    if (b->activation == SF_F32) return out;
+    out.dtype = b->activation, out.data = NULL;
+    if (!a->status) a->status = sf_scratch_alloc(b, sf_bytes(out.dtype, sf_elements(&x)), &out.data);
+    if (!a->status) a->status = b->ops->cast(b, x.data, sf_elements(&x), out.data);
+    return out;
+}
+
+/* copy_columns() of floats: where activations are of two bytes, each is two of them. */
+static sf_status copy_floats(sf_backend *b, const float *x, int64_t from, int64_t rows, int64_t n, float *y, int64_t to)
+{
+    const int64_t each = (int64_t)(sf_bytes(SF_F32, 1) / sf_bytes(b->activation, 1));
+    return b->ops->copy_columns(b, x, from * each, rows, n * each, y, to * each);
 }
 
 /* Blocks that every row reads: the first, its own and the one before it. `rows` of each kv head, the first at `position`. */
@@ -213,8 +222,8 @@ static void put_probabilities(sf_attention *a, sf_tensor k, int block, int begin
     sf_tensor mean = sf_group(&seen, rows_together, SF_MEAN);
     a->status = seen.status;
     for (int g = 0; g < a->kv_heads && !a->status; g++)
-        a->status = a->backend->ops->copy_columns(a->backend, (float *)mean.data + g * rows * over, over, rows, over,
-                                                  x + ((int64_t)g * (end - begin) + first - begin) * blocks, blocks);
+        a->status = copy_floats(a->backend, (float *)mean.data + g * rows * over, over, rows, over,
+                                x + ((int64_t)g * (end - begin) + first - begin) * blocks, blocks);
 }
 
 sf_lists sf_top_summarised(sf_attention *a, sf_tensor k, int block, int count)
@@ -258,6 +267,13 @@ double sf_top_summarised_flops(const sf_extent *e, int block)
 
 /* ---- an index of keys -------------------------------------------------------------------------------------------- */
 
+/* Rows at a time: where memory is the device's own, only scores of theirs are kept, and many rows fill it; elsewhere all heads' products. */
+static int indexed_strip(const sf_backend *b, int64_t heads, int64_t keys)
+{
+    static const int64_t APART = (int64_t)1 << 30;
+    return b->ops->apart ? (int)most(1, APART / (int64_t)sizeof(float) / keys) : strip_of((heads + 1) * keys);
+}
+
 sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, int count)
 {
     sf_backend *b = a->backend;
@@ -270,7 +286,7 @@ sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, 
     sf_lists out = new_lists(a, a->queries, stride);
     if (a->status) return out;
     const int64_t heads = w.dim[1], dim = k.dim[1];
-    const int strip = strip_of((heads + 1) * a->keys);
+    const int strip = indexed_strip(b, heads, a->keys);
     for (int begin = 0; begin < a->queries && !a->status; begin += strip) {
         const int64_t rows = least(strip, a->queries - begin), first = a->keys - a->queries + begin, n = first + rows;
         sf_mark mark = sf_scratch_mark(b);
@@ -279,21 +295,19 @@ sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, 
         if (!a->status)
             a->status = b->ops->index_scores(b, rows, (int)heads, (int)dim, first, (float *)q.data + begin * heads * dim,
                                              (float *)w.data + begin * heads, k.data, x.data);
+        sf_meter *own = b->meter;
+        b->meter = &b->aside; /* looks at what lies ahead of a row are none, of which there are more the longer a strip is */
         if (!a->status) a->status = b->ops->top(b, x.data, rows, n, stride, &some);
+        b->meter = own;
+        if (!a->status) sf_meter_select(b, rows * first + rows * (rows + 1) / 2);
         sf_scratch_release(b, mark);
     }
     return out;
 }
 
-/* A score of every pair, and a comparison for each key up to the last row's of a strip. */
+/* A score of every pair, and a comparison for each. */
 double sf_top_indexed_flops(const sf_extent *e, int heads, int dim)
 {
-    const double n = e->tokens;
-    const int strip = strip_of((int64_t)(heads + 1) * e->tokens);
-    double flops = n * (n + 1) / 2 * heads * (2.0 * dim + 3);
-    for (int begin = 0; begin < e->tokens; begin += strip) {
-        const double end = (double)least(begin + strip, e->tokens);
-        flops += (end - begin) * end;
-    }
-    return flops;
+    const double n = e->tokens, pairs = n * (n + 1) / 2;
+    return pairs * heads * (2.0 * dim + 3) + pairs;
 }

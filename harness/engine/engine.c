@@ -133,14 +133,6 @@ static sf_status check_lanes(int lanes, const sf_lane *lane)
     return SF_OK;
 }
 
-/* What looks at the rows that queries are made of is written for f32. */
-static sf_status check_hidden(const sf_backend *b, const sf_lane *lane)
-{
-    const sf_method *m = lane->prefill && lane->prefill->hidden ? lane->prefill : lane->decode && lane->decode->hidden ? lane->decode : NULL;
-    if (!m || b->activation == SF_F32) return SF_OK;
-    return sf_fail(SF_UNSUPPORTED, "method '%s' looks at the layers' input, which %s does not hand out; run it on cpu", m->name, b->ops->name);
-}
-
 sf_status sf_cache_check(const sf_cache_format *f, const sf_model_config *c, int tensor)
 {
     if (!f) return SF_OK;
@@ -178,7 +170,6 @@ static sf_status open_sides(sf_engine *engine, const sf_generation *how, int lan
     sf_backend *b = engine->model.backend;
     const sf_model_config *c = &engine->source->config;
     for (int i = 0; i < lanes; i++) {
-        SF_TRY(check_hidden(b, &lane[i]));
         SF_TRY(sf_cache_check(lane[i].cache, c, b->comm ? b->comm->size : 1));
         SF_TRY(sf_cache_check_method(lane[i].cache, lane[i].decode, how->recall_rows > 0 && lane[i].recall[SF_DECODE]));
         if (lane[i].cache && lane[i].cache->packed && lane[i].picture[SF_DECODE] && !lane[i].decode)

@@ -222,11 +222,10 @@ static sf_status bench_method(struct bench *x, const sf_method *method, sf_phase
 static bool offers(const sf_method *m, sf_phase phase) { return phase == SF_PREFILL ? m->prefill != NULL : m->decode || m->compress; }
 
 /* Why a method is not timed; NULL: it is. A prefill that carries goes on from its last choice, as from the layer before. */
-static const char *unfit(const struct bench *x, const sf_method *m, sf_phase phase)
+static const char *unfit(const sf_method *m, sf_phase phase)
 {
     if (!m->fit) return "it maps no target sparsity";
     if (m->settle || (m->carry && phase == SF_DECODE)) return "it takes several layers, and one is made up here";
-    if (m->hidden && x->backend.activation != SF_F32) return "it looks at the layers' input, which this device does not hand out";
     return NULL;
 }
 
@@ -262,7 +261,7 @@ static sf_status bench_phase(struct bench *x, sf_phase phase)
     if (status != SF_OK) return status;
     for (int i = 0; sf_methods[i] && i < MOST_METHODS; i++) {
         const sf_method *m = sf_methods[i];
-        const char *why = unfit(x, m, phase);
+        const char *why = unfit(m, phase);
         if (!offers(m, phase) || !sf_bench_wants(&x->args->methods, m->name)) continue;
         if (why) fprintf(stderr, "frontier: %s, %s: not timed, as %s\n", m->name, phase_name[phase], why);
         else SF_TRY(bench_method(x, m, phase, &x->growth[phase][i]));

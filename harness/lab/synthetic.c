@@ -191,14 +191,15 @@ static const char made_up[] = "made up";
 static sf_status put_weight(sf_synthetic *s, const sf_method *m, const void *params, int which, sf_tensor *out)
 {
     const sf_side_sizes sizes = {s->all_heads, s->all_kv_heads, s->head_dim, s->width};
-    *out = (sf_tensor){.dtype = SF_F32};
+    *out = (sf_tensor){.dtype = sf_side_dtype(&m->weights[which], s->backend->activation)};
     out->rank = sf_side_shape(&m->weights[which], &sizes, m, params, out->dim);
     const size_t n = (size_t)sf_elements(out);
     float *x = malloc((n + 1) * sizeof *x);
     if (!x) return sf_fail(SF_NO_MEMORY, "%zu synthetic weights", n);
     for (size_t i = 0; i < n; i++) x[i] = uniform(STREAMS * (s->seed + WEIGHTS) + (uint64_t)which, i, false);
-    sf_status status = sf_arena_alloc(&s->arena, n * sizeof *x, &out->data);
-    if (status == SF_OK) status = s->backend->ops->upload(s->backend, out->data, x, n * sizeof *x);
+    sf_status status = sf_arena_alloc(&s->arena, sf_bytes(out->dtype, (int64_t)n), &out->data);
+    if (status == SF_OK && out->dtype != SF_F32) status = put(s, out->data, x, n);
+    else if (status == SF_OK) status = s->backend->ops->upload(s->backend, out->data, x, n * sizeof *x);
     free(x);
     return status;
 }

@@ -73,10 +73,16 @@ static sf_status put(sf_backend *b, const sf_tensor *from, const char *path, con
     for (int64_t i = 0; i < n && status == SF_OK; i++)
         if (!isfinite(host[i])) status = sf_fail(SF_BAD_INPUT, "%s: tensor %s: element %lld is no finite number", path, name, (long long)i);
     *to = *from;
-    to->dtype = SF_F32;
+    to->dtype = sf_side_dtype(w, b->activation);
     to->data = NULL;
-    if (status == SF_OK) status = b->ops->alloc(b, sf_bytes(SF_F32, n), &to->data);
-    if (status == SF_OK) status = b->ops->upload(b, to->data, host, sf_bytes(SF_F32, n));
+    if (status == SF_OK && to->dtype != SF_F32) { /* as linear() has it, in memory of its own where activations are not f32 */
+        sf_tensor read = *from;
+        read.dtype = SF_F32, read.data = host;
+        status = b->ops->import_weight(b, &read, to);
+    } else {
+        if (status == SF_OK) status = b->ops->alloc(b, sf_bytes(SF_F32, n), &to->data);
+        if (status == SF_OK) status = b->ops->upload(b, to->data, host, sf_bytes(SF_F32, n));
+    }
     free(host);
     return status;
 }

@@ -482,5 +482,11 @@ extern "C" const sf_backend_ops sf_cuda_ops = {
     .state_space = NULL, /* likewise */
     .scale = NULL, /* likewise */
     .weigh_experts = NULL, /* likewise */
-    .index_scores = NULL, /* likewise */
+    .index_scores = sf_cuda_index_scores,
+    .query_gates = sf_cuda_query_gates,
+    .marks = sf_cuda_marks,
+    .top_running = sf_cuda_top_running,
+    .turn_rows = sf_cuda_turn_rows,
+    .norm_rows = sf_cuda_norm_rows,
+    .sigmoids = sf_cuda_sigmoids,
 };

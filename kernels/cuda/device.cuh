@@ -413,6 +413,13 @@ SF_OP_PROTOTYPE(sf_cuda_, release_weight)
 SF_OP_PROTOTYPE(sf_cuda_, check_pattern)
 SF_OP_PROTOTYPE(sf_cuda_, replay)
 SF_OP_PROTOTYPE(sf_cuda_, recorded)
+SF_OP_PROTOTYPE(sf_cuda_, index_scores)
+SF_OP_PROTOTYPE(sf_cuda_, query_gates)
+SF_OP_PROTOTYPE(sf_cuda_, marks)
+SF_OP_PROTOTYPE(sf_cuda_, top_running)
+SF_OP_PROTOTYPE(sf_cuda_, turn_rows)
+SF_OP_PROTOTYPE(sf_cuda_, norm_rows)
+SF_OP_PROTOTYPE(sf_cuda_, sigmoids)
 
 /* graph.cu */
 void sf_cuda_abandon(sf_backend *b); /* a recording that failed */

@@ -200,7 +200,7 @@ sf_status sf_cuda_top_blocks(sf_backend *b, const sf_attention *a, const float *
         int rows = m.queries - first < slice ? m.queries - first : slice;
         SF_TRY(queue_scores(b, &m, first, rows, false, score));
         SF_TRY(sf_cuda_select_rows(b, score, (int64_t)heads * rows, m.keys, k > 0 ? k : 0, NULL,
-                                   {rows, first, m.queries, block_q, block_k, a->queries, a->keys}, out));
+                                   {rows, first, m.queries, block_q, block_k, a->queries, a->keys, false}, out));
     }
     sf_cuda_vouch(b, out, m.keys);
     sf_meter_top_blocks(b, a, block_q, block_k);

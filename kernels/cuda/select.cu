@@ -99,16 +99,17 @@ sf_status sf_cuda_fill(sf_backend *b, float *x, int64_t rows, int64_t n, int64_t
     return SF_OK;
 }
 
-__global__ void fill_at(float *x, int64_t n, sf_lists at, float value)
+__global__ void fill_at(float *x, int64_t rows, int64_t n, sf_lists at, float value)
 {
-    int64_t row = blockIdx.y;
-    FOR_ALL(i, at.count[row]) x[row * n + at.index[row * at.stride + i]] = value;
+    for (int64_t row = blockIdx.y; row < rows; row += gridDim.y)
+        FOR_ALL(i, at.count[row]) x[row * n + at.index[row * at.stride + i]] = value;
 }
 
 sf_status sf_cuda_fill_at(sf_backend *b, float *x, int64_t rows, int64_t n, const sf_lists *at, float value)
 {
     if (rows && at->stride) {
-        fill_at<<<dim3(grid_for(at->stride), (unsigned)rows), THREADS, 0, sf_cuda_of(b)->stream>>>(x, n, *at, value);
+        fill_at<<<dim3(grid_for(at->stride), (unsigned)(rows < 65535 ? rows : 65535)), THREADS, 0, sf_cuda_of(b)->stream>>>(x, rows, n, *at,
+                                                                                                                            value);
         LAUNCH_TRY(fill_at);
     }
     sf_meter_scores(b, 0, rows * at->stride, 0); /* the room of the lists; their counts are on the device */
@@ -258,10 +259,10 @@ __global__ void __launch_bounds__(1024)
     chooser *s = (chooser *)shared;
     uint32_t *cached = (uint32_t *)(s + 1);
     int64_t row = blockIdx.x, length = n;
-    const float *score = x + row * n;
+    const float *score = x + (ramp.one ? row / ramp.each : row) * n;
     if (ramp.each) {
         int64_t i = ramp.first + row % ramp.each, end = min((i + 1) * ramp.block_q, (int64_t)ramp.T);
-        length = (ramp.N - ramp.T + end - 1) / ramp.block_k + 1;
+        length = max((ramp.N - ramp.T + end - 1) / ramp.block_k + 1, (int64_t)0);
         row = row / ramp.each * ramp.queries + i;
     }
     auto load = [=](int i) {

@@ -56,9 +56,11 @@ enum { SF_CUDA_SHORT_ROW = 8192 };
 sf_status sf_cuda_count_sorted_mass(sf_backend *b, const float *x, int rows, int n, float share, int least, int most, int32_t **count);
 
 /* Rows of block scores: `each` rows a list, query blocks first + 0 … of it; scores end at the last key block that the
- * query block may see. List row of x's row r: r / each * queries + first + r % each. each 0: plain rows, all whole. */
+ * query block may see. List row of x's row r: r / each * queries + first + r % each. each 0: plain rows, all whole. one: all rows of a
+ * list are of the same scores, x [rows / each, n], seen so far. */
 struct sf_cuda_ramp {
     int each, first, queries, block_q, block_k, T, N;
+    bool one;
 };
 
 /* Queues: row r of x [rows, n] gives the min(k, n) largest as an ascending list at out.count[r], out.index + r *
