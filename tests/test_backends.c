@@ -11,6 +11,7 @@
 #include "tests/twins/lanes.h"
 #include "tests/twins/layers.h"
 #include "tests/twins/packed.h"
+#include "tests/twins/trained.h"
 
 static twin both;
 static sf_backend one; /* the filling with one thread; not open: it has but one way to work */
@@ -99,6 +100,9 @@ static const struct suite {
     {"walks", walks_case, 60, 20, .seed = 10800, .size = 90, .every = 6, .larger = 300},
     {"lists", lists_case, 60, 20, .seed = 10900, .size = 40, .every = 6, .larger = 130},
     {"indexer", indexer_case, 60, 20, .seed = 10950, .size = 90, .every = 6, .larger = 300},
+    {"gates", gates_case, 60, 20, .seed = 10970, .size = 60, .every = 6, .larger = 400},
+    {"running", running_case, 60, 20, .seed = 10980, .size = 90, .every = 6, .larger = 700},
+    {"floats", floats_case, 60, 1, .seed = 10990, .size = 40},
     {"pages_alone", pages_alone_case, 60, 15, .seed = 10700, .size = 300, .every = 8, .larger = 2000},
     {"long_pages", long_pages_of, 11, 1, .seed = 11000},
     {"lanes", lanes_case, 11, 1, .seed = 12000, .size = 3000, .every = 2, .larger = 12000},
