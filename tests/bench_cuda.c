@@ -2,8 +2,10 @@
  * run.
  *
  *   tests/cuda.sh peers bench           peers (PyTorch) first, then this; what results/bench/ keeps
- *   bench_cuda [peers.txt] [quick|whole|decode] [DIM]      peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"; decode: its
- *                                                   rows and the ceilings; DIM: rows of that head dim alone
+ *   bench_cuda [peers.txt] [quick|whole|decode] [DIM]
+ *                                       peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"; DIM: rows of that head
+ *                                       dim alone; decode: decode and the ceilings alone
+ *   bench_cuda index                    an indexer's scores and choices alone
  *
  * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density
  * that was executed. Every attention row is checked: rows of the output against the decode kernel, which shares no code
@@ -258,6 +260,110 @@ static void decode(int heads, int kv_heads, int dim, int keys, int lanes)
         b.ops->free(&b, high), b.ops->free(&b, score);
 }
 
+/* n floats of about unit variance. */
+static float *floats(int64_t n)
+{
+    enum { BLOCK = 4 << 20 };
+    static float *block;
+    if (!block) {
+        block = malloc(BLOCK * sizeof *block);
+        for (int i = 0; i < BLOCK; i++) {
+            block[i] = 0;
+            for (int j = 0; j < 4; j++) block[i] += 1.732f * ((float)random32() / 4294967296.f - .5f);
+        }
+    }
+    float *p = room((size_t)n * sizeof *p);
+    for (int64_t at = 0; at < n; at += BLOCK) MUST(b.ops->upload(&b, p + at, block, (size_t)(n - at < BLOCK ? n - at : BLOCK) * sizeof *p));
+    return p;
+}
+
+/* Of `rows` rows over all keys, the last of `tokens`: scores of the row in the middle against sums in double. */
+static double score_error(int64_t rows, int heads, int dim, int64_t tokens, const float *q, const float *w, const float *k, const float *score)
+{
+    const int64_t r = rows / 2, stop = tokens - rows + r + 1;
+    float *hq = malloc((size_t)(heads * dim) * 4), *hw = malloc((size_t)heads * 4), *hk = malloc((size_t)(tokens * dim) * 4), *hs = malloc((size_t)tokens * 4);
+    MUST(b.ops->download(&b, hq, q + r * heads * dim, (size_t)(heads * dim) * 4));
+    MUST(b.ops->download(&b, hw, w + r * heads, (size_t)heads * 4));
+    MUST(b.ops->download(&b, hk, k, (size_t)(tokens * dim) * 4));
+    MUST(b.ops->download(&b, hs, score + r * tokens, (size_t)tokens * 4));
+    double apart = 0, size = 0;
+    for (int64_t j = 0; j < tokens; j += j < stop - 300 && j > 300 ? 97 : 1) {
+        double sum = 0;
+        for (int h = 0; h < heads; h++) {
+            double dot = 0;
+            for (int d = 0; d < dim; d++) dot += (double)hq[h * dim + d] * hk[j * dim + d];
+            sum += hw[h] * fmax(dot, 0);
+        }
+        if (j >= stop) apart += hs[j] != -INFINITY;
+        else apart += (hs[j] - sum) * (hs[j] - sum), size += sum * sum;
+    }
+    free(hq), free(hw), free(hk), free(hs);
+    return sqrt(apart / size);
+}
+
+/* An indexer over a whole prompt, in pieces of rows as methods/trained.c takes them: scores, choices, both. */
+static void indexer(int heads, int dim, int tokens, int chosen, double peak)
+{
+    const double pairs = .5 * (double)tokens * (tokens + 1), flops = pairs * heads * 2 * dim, written = pairs * 4;
+    const int64_t rows = ((int64_t)1 << 28) / tokens < tokens ? ((int64_t)1 << 28) / tokens : tokens;
+    float *q = floats((int64_t)tokens * heads * dim), *w = floats((int64_t)tokens * heads), *k = floats((int64_t)tokens * dim), *score = room((size_t)(rows * tokens) * 4);
+    sf_lists out = {rows, chosen, room((size_t)rows * 4), room((size_t)(rows * chosen) * 4)};
+    double ms[3];
+    b.phase = SF_PREFILL;
+    for (int part = 0; part < 3; part++) {
+        double took[3];
+        for (int run = -1; run < 3; run++) {
+            MUST(b.ops->synchronize(&b));
+            const double begun = now();
+            for (int64_t r = 0; r < tokens; r += rows) {
+                const int64_t some = tokens - r < rows ? tokens - r : rows;
+                if (part != 1) MUST(b.ops->index_scores(&b, some, heads, dim, r, q + r * heads * dim, w + r * heads, k, score));
+                if (part) MUST(b.ops->top(&b, score, some, r + some, chosen, &out));
+            }
+            MUST(b.ops->synchronize(&b));
+            if (run >= 0) took[run] = now() - begun;
+        }
+        qsort(took, 3, sizeof *took, ascending);
+        ms[part] = took[1];
+    }
+    MUST(b.ops->index_scores(&b, rows, heads, dim, tokens - rows, q + (tokens - rows) * heads * dim, w + (tokens - rows) * heads, k, score));
+    const double error = score_error(rows, heads, dim, tokens, q + (tokens - rows) * heads * dim, w + (tokens - rows) * heads, k, score);
+    const double floor_ms = fmax(flops / peak / 1e9, written / copied);
+    printf("indexer %3d of %3d %7d keys   %8.3f ms  %6.0f TFLOP/s  %3.0f %% of the floor of %.2f ms; top %d %8.3f ms; both %8.3f ms  error %.1e\n", heads, dim, tokens,
+           ms[0], flops / ms[0] / 1e9, 100 * floor_ms / ms[0], floor_ms, chosen, ms[1], ms[2], error);
+    fflush(stdout);
+    failures += !(error < 1e-3);
+    b.phase = SF_DECODE;
+    double step[2];
+    TIME(step[0], 20, b.ops->index_scores(&b, 1, heads, dim, tokens - 1, q, w, k, score));
+    TIME(step[1], 20, b.ops->top(&b, score, 1, tokens, chosen, &out));
+    printf("  a step                          %8.3f ms  %6.0f GB/s of keys; top %8.3f ms\n", step[0], 4.0 * tokens * dim / step[0] / 1e6, step[1]);
+    b.phase = SF_PREFILL;
+    b.ops->free(&b, q), b.ops->free(&b, w), b.ops->free(&b, k), b.ops->free(&b, score), b.ops->free(&b, out.count), b.ops->free(&b, out.index);
+}
+
+static int indexers(void)
+{
+    double ms;
+    const int n = 8192;
+    const size_t bytes = (size_t)1 << 30;
+    char *x = noise((int64_t)bytes / 2), *y = room(bytes);
+    sf_tensor w = {x, SF_BF16, 2, {n, n}};
+    TIME(ms, 4, b.ops->copy(&b, y, x, bytes));
+    copied = 2 * (double)bytes / ms;
+    b.phase = SF_PREFILL;
+    TIME(ms, 4, b.ops->linear(&b, x + (size_t)n * n * 2, n, &w, NULL, false, y, SF_BF16));
+    const double peak = 2.0 * n * n * n / ms / 1e9;
+    printf("copy %.0f GB/s; linear 8192 x 8192 x 8192 %.0f TFLOP/s\n", copied / 1e6, peak);
+    b.ops->free(&b, x), b.ops->free(&b, y);
+    indexer(64, 128, 16384, 2048, peak);
+    indexer(64, 128, 65536, 2048, peak);
+    indexer(4, 64, 65536, 2048, peak);
+    sf_backend_close(&b);
+    printf("%d rows out of tolerance\n", failures);
+    return failures != 0;
+}
+
 int main(int argc, char **argv)
 {
     const bool quick = argc > 2 && strcmp(argv[2], "quick") == 0, steps = argc > 2 && strcmp(argv[2], "decode") == 0;
@@ -265,6 +371,7 @@ int main(int argc, char **argv)
     if (argc > 1) read_peers(argv[1]);
     if (sf_backend_open("cuda", 0, &b) != SF_OK) return printf("%s\n", sf_error()), 1;
     b.meter = &meter;
+    if (argc > 1 && strcmp(argv[1], "index") == 0) return indexers();
     ceilings();
     static const int whole[][3] = {{32, 8, 128}, {32, 8, 64}, {16, 8, 256}};
     for (int i = 0; i < 3 && !steps; i++)
