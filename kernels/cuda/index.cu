@@ -227,20 +227,64 @@ template <int DIM> __device__ static inline void load_keys(uint32_t (&a)[DIM / 4
 }
 #endif
 
-/* A block the rows of its tiles (blockIdx.x) and a piece of the keys (blockIdx.y). */
-template <int DIM, int HEADS> __global__ void __launch_bounds__(GROUP *GROUPS, 1) score_rows(const __grid_constant__ job j)
+#ifdef SM90A
+/* Where a thread's scores go: those of row r and key `key`, r being its own of each four. */
+struct outlet {
+    float *to;     /* row0 + t of the block's rows */
+    int lag, rows; /* row r sees the key if lag <= r - t; rows of the block from t on */
+    bool there[2]; /* keys `key` and key + 8 */
+    float scale[2];
+};
+
+/* The sums of a quad's parts of rows r … r + 3, each of which one thread of it stores. Twice half of what a thread has goes to another. */
+template <int HEADS> __device__ static inline void put_four(const outlet &o, int r, int64_t n, float (&sum)[4][2])
+{
+    const bool high = threadIdx.x & 2, odd = threadIdx.x & 1;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float mine;
+        if (HEADS > 4) { /* rows t and t ^ 1 stay, then row t */
+            float two[2];
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const float kept = high ? sum[i + 2][h] : sum[i][h], given = high ? sum[i][h] : sum[i + 2][h];
+                two[i] = kept + __shfl_xor_sync(~0u, given, 2);
+            }
+            mine = (odd ? two[1] : two[0]) + __shfl_xor_sync(~0u, odd ? two[0] : two[1], 1);
+        } else { /* of two columns of 4 heads each: threads 0 and 1 have rows 0 and 2, the others 1 and 3 */
+            mine = (odd ? sum[1][h] : sum[0][h]) + __shfl_xor_sync(~0u, odd ? sum[0][h] : sum[1][h], 1);
+        }
+        if (o.there[h] && r < o.rows) o.to[r * n + h * 8] = o.lag + h * 8 <= r ? o.scale[h] * mine : -INFINITY;
+    }
+}
+
+/* Starts c = the keys' product with a tile, and waits for it. */
+template <int DIM> __device__ static inline void multiply(float (&c)[32], const uint32_t (&keys)[DIM / 4], uint64_t tile)
+{
+    wgmma_fence();
+#pragma unroll
+    for (int d = 0; d < DIM; d += 16) wgmma_halves(c, keys + d / 4, tile + (d / 64 * TILE * 64 + d % 64) * sizeof(__half) / 16, d > 0);
+    wgmma_commit();
+    wgmma_wait<0>();
+    hold(c);
+}
+#endif
+
+/* A block the rows of its tiles (blockIdx.x) and a piece of the keys (blockIdx.y). MANY: a row has several tiles. */
+template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP *GROUPS, 1) score_rows(const __grid_constant__ job j)
 {
 #ifdef SM90A
-    const int TILES = TILES_OF<DIM>;
+    const int TILES = TILES_OF<DIM>, TOGETHER = HEADS == 64 ? 4 : HEADS == 32 ? 2 : 1; /* tiles that four rows, or more, have */
+    const int EIGHTS = HEADS > 8 ? HEADS / 8 : 1, FOURS = TILE / HEADS > 4 ? TILE / HEADS / 4 : 1;
     extern __shared__ __align__(1024) unsigned char memory[];
     __half *q = (__half *)memory; /* [tile][half of the numbers][column][64], swizzled */
     float *w = (float *)(q + HELD);
-    const int a_row = HEADS < TILE ? 1 : j.columns / TILE; /* tiles of a row, where that is at least one */
-    const int64_t rows_here = HEADS < TILE ? TILES * (TILE / HEADS) : TILES / a_row, row0 = blockIdx.x * rows_here;
-    const int64_t rows = min(rows_here, j.rows - row0), begin = blockIdx.y * j.piece, end = min(begin + j.piece, j.n);
+    const int a_row = MANY ? j.columns / TILE : 1;
+    const int64_t rows_here = MANY ? TILES / a_row : TILES * (TILE / HEADS), row0 = blockIdx.x * rows_here;
+    const int rows = (int)min(rows_here, j.rows - row0), columns = rows * j.columns, tiles = (columns + TILE - 1) / TILE;
+    const int64_t begin = blockIdx.y * j.piece, end = min(begin + j.piece, j.n);
     const int64_t seen = min(end, j.first + row0 + rows); /* keys that any row here sees end there */
-    const int group = threadIdx.x / GROUP, warp = threadIdx.x % GROUP / 32, lane = threadIdx.x % 32;
-    const int columns = (int)rows * j.columns, tiles = (columns + TILE - 1) / TILE;
+    const int group = threadIdx.x / GROUP, warp = threadIdx.x % GROUP / 32, lane = threadIdx.x % 32, t = lane % 4;
     if (begin < seen) {
         for (int i = threadIdx.x; i < tiles * TILE * (DIM / 8); i += blockDim.x) {
             const int column = i / (DIM / 8), chunk = i % (DIM / 8), row = column % TILE;
@@ -254,6 +298,7 @@ template <int DIM, int HEADS> __global__ void __launch_bounds__(GROUP *GROUPS, 1
         fence_async();
     }
     __syncthreads();
+    const uint64_t first_tile = descriptor(q, 16, 1024);
     uint32_t keys[DIM / 4], next[DIM / 4];
     int64_t at = begin + group * TILE;
     if (at < seen) load_keys<DIM>(next, j, at + warp * 16 + lane / 4);
@@ -262,59 +307,74 @@ template <int DIM, int HEADS> __global__ void __launch_bounds__(GROUP *GROUPS, 1
 #pragma unroll
         for (int i = 0; i < DIM / 4; i++) keys[i] = next[i];
         if (at + GROUPS * TILE < seen) load_keys<DIM>(next, j, key + GROUPS * TILE);
-        const float scale[2] = {j.scale[min(key, j.n - 1)], j.scale[min(key + 8, j.n - 1)]};
-        [[maybe_unused]] float sum[2] = {};
-        [[maybe_unused]] int part = 0;
-        for (int tile = 0; tile < tiles; tile++) {
-            float x[32];
-            wgmma_fence();
+        /* Of 4 heads, a thread's row of each four is t / 2 + 2 (t % 2). */
+        const int own = MANY ? 0 : HEADS == 4 ? t / 2 + t % 2 * 2 : t;
+        const outlet o = {j.score + (row0 + own) * j.n + key, (int)(key - j.first - row0) - own, rows - own, {key < j.n, key + 8 < j.n},
+                          {j.scale[min(key, j.n - 1)], j.scale[min(key + 8, j.n - 1)]}};
+        float x[32];
+        if constexpr (MANY) {
+            for (int r = 0, tile = 0; r < rows; r++) {
+                float sum[2] = {};
+                for (int part = 0; part < a_row; part++, tile++) {
+                    multiply<DIM>(x, keys, first_tile + tile * (TILE * DIM * (int)sizeof(__half) / 16));
 #pragma unroll
-            for (int d = 0; d < DIM; d += 16)
-                wgmma_halves(x, keys + d / 4, descriptor(q + tile * TILE * DIM + d / 64 * TILE * 64 + d % 64, 16, 1024), d > 0);
-            wgmma_commit();
-            wgmma_wait<0>();
-            hold(x);
-            if constexpr (HEADS < TILE) {
-                put_rows<HEADS>(j, x, w + tile * TILE, row0 + tile * (TILE / HEADS), key, scale);
-            } else {
-#pragma unroll
-                for (int n = 0; n < TILE / 8; n++) bend_and_add(sum, x + n * 4, *(const float2 *)(w + tile * TILE + n * 8 + lane % 4 * 2));
-                if (++part < a_row) continue;
-                const int64_t row = row0 + tile / a_row;
+                    for (int n = 0; n < TILE / 8; n++) bend_and_add(sum, x + n * 4, *(const float2 *)(w + tile * TILE + n * 8 + t * 2));
+                }
 #pragma unroll
                 for (int h = 0; h < 2; h++) {
                     sum[h] = quad_sum(sum[h]);
-                    if (lane % 4 == 0) put(j, row, key + h * 8, scale[h], sum[h]);
-                    sum[h] = 0;
+                    if (t == 0 && o.there[h]) o.to[r * j.n + h * 8] = o.lag + h * 8 <= r ? o.scale[h] * sum[h] : -INFINITY;
                 }
-                part = 0;
+            }
+        } else {
+            for (int tile = 0; tile < tiles; tile += TOGETHER) {
+                float sum[4][2] = {};
+#pragma unroll
+                for (int u = 0; u < TOGETHER; u++) {
+                    if (u && tile + u >= tiles) break;
+                    multiply<DIM>(x, keys, first_tile + (tile + u) * (TILE * DIM * (int)sizeof(__half) / 16));
+                    const float *weight = w + (tile + u) * TILE + t * 2;
+#pragma unroll
+                    for (int f = 0; f < FOURS; f++) {
+#pragma unroll
+                        for (int n = f * (8 / FOURS); n < (f + 1) * (8 / FOURS); n++)
+                            bend_and_add(sum[HEADS == 4 ? n % 2 : (u * (TILE / HEADS) + n / EIGHTS) % 4], x + n * 4, *(const float2 *)(weight + n * 8));
+                        if (TOGETHER > 1) continue;
+                        put_four<HEADS>(o, tile * (TILE / HEADS) + f * 4, j.n, sum);
+#pragma unroll
+                        for (int i = 0; i < 4; i++) sum[i][0] = sum[i][1] = 0;
+                    }
+                }
+                if (TOGETHER > 1) put_four<HEADS>(o, tile * (TILE / HEADS), j.n, sum);
             }
         }
     }
     for (; at < end; at += GROUPS * TILE) /* ahead of all rows here */
-        for (int64_t i = threadIdx.x % GROUP; i < rows * TILE; i += GROUP) put(j, row0 + i / TILE, at + i % TILE, 0, 0);
+        for (int i = threadIdx.x % GROUP; i < rows * TILE; i += GROUP) put(j, row0 + i / TILE, at + i % TILE, 0, 0);
 #endif
 }
 
 /* ---- which ---- */
 
-template <int DIM, int HEADS> static sf_status launch_rows(sf_backend *b, job j)
+template <int DIM, int HEADS, bool MANY> static sf_status launch_rows(sf_backend *b, job j)
 {
     sf_cuda *c = sf_cuda_of(b);
     const size_t bytes = HELD * sizeof(__half) + TILES_OF<DIM> * TILE * sizeof(float);
-    const int64_t rows = HEADS < TILE ? TILES_OF<DIM> * (TILE / HEADS) : TILES_OF<DIM> / (j.columns / TILE), blocks = ceil_div(j.rows, rows);
+    const int64_t rows = MANY ? TILES_OF<DIM> / (j.columns / TILE) : TILES_OF<DIM> * (TILE / HEADS), blocks = ceil_div(j.rows, rows);
     const int64_t pieces = ceil_div<int64_t>(4 * c->sms, blocks), step = GROUPS * TILE; /* few rows: as many blocks as there is room for */
     j.piece = ceil_div(ceil_div(j.n, pieces), step) * step;
     if (j.piece > 8192) j.piece = 8192;
-    SF_TRY(sf_cuda_allow_shared((const void *)score_rows<DIM, HEADS>, bytes));
-    score_rows<DIM, HEADS><<<dim3((unsigned)blocks, (unsigned)ceil_div(j.n, j.piece)), GROUP * GROUPS, bytes, c->stream>>>(j);
+    SF_TRY(sf_cuda_allow_shared((const void *)score_rows<DIM, HEADS, MANY>, bytes));
+    score_rows<DIM, HEADS, MANY><<<dim3((unsigned)blocks, (unsigned)ceil_div(j.n, j.piece)), GROUP * GROUPS, bytes, c->stream>>>(j);
     LAUNCH_TRY(score_rows);
     return SF_OK;
 }
 
 template <int HEADS> static sf_status launch(sf_backend *b, const job &j, bool hopper)
 {
-    if (hopper) return j.dim == 64 ? launch_rows<64, HEADS>(b, j) : launch_rows<128, HEADS>(b, j);
+    if constexpr (HEADS == TILE)
+        if (hopper && j.columns > TILE) return j.dim == 64 ? launch_rows<64, TILE, true>(b, j) : launch_rows<128, TILE, true>(b, j);
+    if (hopper) return j.dim == 64 ? launch_rows<64, HEADS, false>(b, j) : launch_rows<128, HEADS, false>(b, j);
     const int64_t ahead = ceil_div<int64_t>(j.rows, TILE / HEADS);
     if (ahead > 65535) return sf_fail(SF_UNSUPPORTED, "cuda: index_scores: %lld rows at once", (long long)j.rows);
     score_tiles<HEADS><<<dim3((unsigned)ceil_div<int64_t>(j.n, TILE), (unsigned)ahead), 128, 0, sf_cuda_of(b)->stream>>>(j);
