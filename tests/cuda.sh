@@ -11,7 +11,7 @@
 #   sweep       the same scores on CPU and GPU             patterns              bands, parts, weights, distances, likewise
 #   mixture     a 30B mixture's shape of 3B active, 64k    end                   a 7B model's shape, end to end
 #   first       a small model's first tokens, in a sweep   rivals                FlexAttention; NSA of flash-linear-attention
-#   kvpress     a 7B model's shape by kvpress, where it is installed
+#   kvpress     a 7B model's shape by kvpress, where it is     index                 an indexer's scores and choices (DSA)
 #
 # And `targets`: what the engine's targets are held to, bench, end and first beside an older build by turns ($OLD), and at the end
 # a line a target, reached or missed (tests/cuda_targets.py).
@@ -51,7 +51,7 @@ wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 ! wanted targets || rm -f "$logs"/*.log # its table is of one call
 made=()
 if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} & made+=($!)
+    make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_trained,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} & made+=($!)
 fi
 if [ -n "${OLD:-}" ]; then
     make -C "$OLD" -j"$(nproc)" all build/tests/{bench_cuda,bench_cuda_engine} & made+=($!)
@@ -198,7 +198,7 @@ if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, 
             cuda 8 $test &
     done
 fi
-for name in engine engine_methods copies; do
+for name in engine engine_methods trained copies; do
     program test_$name
     ! wanted engine || part $name 60 2 "${words[@]}" &
 done
@@ -282,6 +282,7 @@ program frontier
 program bench_cuda
 ! wanted targets || [ ${#old[@]} = 0 ] || part bench-old 90 20 "${old[@]}" "$logs/peers.log" quick
 ! wanted bench || part bench 200 80 "${words[@]}" "$logs/peers.log"
+! wanted index || part index 60 10 "${words[@]}" index
 program bench_patterns
 ! wanted patterns || part patterns 120 30 "${words[@]}" cuda "$logs/peers.log"
 program bench_cuda_engine

@@ -300,6 +300,34 @@ static void alone_in_company_and_counted(void **state)
     }
 }
 
+/* On a device, whose rows are bf16: each alone, in company and once more, with the pairs that its rule says. */
+static void on_a_device(void **state)
+{
+    needs_device(*state);
+    for (int which = 0; which < SHAPES; which++) {
+        const arm arms[] = {{ARMS[0], ARMS[0]}, {ARMS[1], ARMS[1]}, {NULL, ARMS[0]}, {ARMS[1], NULL}};
+        world w;
+        result r[4], one;
+        open_world(&w, *state, 1, which);
+        set_trained(4, arms, r);
+        run(w.engine, PROMPT, 3, 4, r);
+        for (int i = 0; i < 4; i++)
+            for (int again = 0; again < 2; again++) {
+                set_trained(1, &arms[i], &one);
+                run(w.engine, PROMPT, 3, 1, &one);
+                assert_same(&one, &r[i], "alone");
+            }
+        for (int i = 0; i < 2; i++)
+            for (int l = 0; l < LAYERS; l++) {
+                double read = 0, causal = 0;
+                for (int row = 0; row < PROMPT; row++) read += by_definition(i, row), causal += row + 1;
+                for (int h = 0; h < HEADS && sf_layer_full(&w.model->config, l); h++)
+                    assert_float_equal((double)r[i].density[SF_PREFILL][l][h], read / causal, 1e-6);
+            }
+        close_world(&w);
+    }
+}
+
 /* What is generated is what a prefill of it says, under the same method; a prompt that ends where a block does, and not. */
 static void decode_is_prefill(void **state)
 {
@@ -492,7 +520,10 @@ int main(void)
     if (folder_make(folder) != 0) return 1;
     snprintf(weights, sizeof weights, "%s/own.safetensors", folder);
     write_weights(weights, sizeof OWN / sizeof *OWN, OWN);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_input_is_what_keys_are_made_of), cmocka_unit_test(gates_see_queries_as_in_training), cmocka_unit_test(nobody_asks),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_input_is_what_keys_are_made_of), cmocka_unit_test(gates_see_queries_as_in_training),
+                                       {.name = "on_a_device, cpu", .test_func = on_a_device, .initial_state = "cpu"},
+                                       {.name = "on_a_device, cuda", .test_func = on_a_device, .initial_state = "cuda"},
+                                       cmocka_unit_test(nobody_asks),
                                        cmocka_unit_test(a_block_is_looked_at_once_it_is_over), cmocka_unit_test(alone_in_company_and_counted), cmocka_unit_test(decode_is_prefill),
                                        cmocka_unit_test(costs_what_it_says), cmocka_unit_test(cost_of_a_run), cmocka_unit_test(refused)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
