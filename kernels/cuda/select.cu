@@ -10,6 +10,8 @@
  * A few rows of up to 8192 scores, of a decode step, are chosen from by kernels that keep keys in registers and have a third of the
  * barriers: 512 of 8192 pages for 8 heads 6.5 us on one H200, where the others take 9.5.
  *
+ * Many rows of more than 12288 scores of which few are chosen are read once, as select_long_rows() says, instead of five times.
+ *
  * What mattered: few instructions a score; entries forced to +INFINITY kept out of the range. What did not: bins by
  * value instead of by key, for fewer collisions of atomic additions.
  *
@@ -250,6 +252,19 @@ __device__ static inline int write_chosen(chooser *s, int n, uint32_t found, uin
     return (int)(all_above + min(all_equal, left));
 }
 
+/* Where row r of x begins and how long it is; *row becomes its list. */
+__device__ static inline const float *row_of(const float *x, int64_t n, const sf_cuda_ramp &ramp, int64_t *row, int64_t *length)
+{
+    const float *score = x + (ramp.one ? *row / ramp.each : *row) * n;
+    *length = n;
+    if (ramp.each) {
+        const int64_t i = ramp.first + *row % ramp.each, end = min((i + 1) * ramp.block_q, (int64_t)ramp.T);
+        *length = max((ramp.N - ramp.T + end - 1) / ramp.block_k + 1, (int64_t)0);
+        *row = *row / ramp.each * ramp.queries + i;
+    }
+    return score;
+}
+
 template <bool CACHED>
 __global__ void __launch_bounds__(1024)
     select_rows(const float *x, int64_t n, int64_t k, const int32_t *wish, sf_cuda_ramp ramp, sf_lists out)
@@ -258,13 +273,8 @@ __global__ void __launch_bounds__(1024)
     extern __shared__ __align__(16) unsigned char shared[];
     chooser *s = (chooser *)shared;
     uint32_t *cached = (uint32_t *)(s + 1);
-    int64_t row = blockIdx.x, length = n;
-    const float *score = x + (ramp.one ? row / ramp.each : row) * n;
-    if (ramp.each) {
-        int64_t i = ramp.first + row % ramp.each, end = min((i + 1) * ramp.block_q, (int64_t)ramp.T);
-        length = max((ramp.N - ramp.T + end - 1) / ramp.block_k + 1, (int64_t)0);
-        row = row / ramp.each * ramp.queries + i;
-    }
+    int64_t row = blockIdx.x, length;
+    const float *score = row_of(x, n, ramp, &row, &length);
     auto load = [=](int i) {
         uint32_t at = sf_cuda_key_of(score[i]);
         if (CACHED) cached[i] = at;
@@ -380,6 +390,95 @@ __global__ void __launch_bounds__(1024) select_few(const float *x, int n, int64_
     if (threadIdx.x == 1023) out.count[row] = (int32_t)(above + min(equal, left));
 }
 
+/* Rows that no shared memory holds, read once: a sample of evenly spaced scores says above which the k best lie, with some to spare; those
+ * that do come together with their places, and the k best of them mark bits of the row, which are then written in order. A sample that
+ * misleads, or more equal scores than there is room for, and the row is chosen from as above. A draw of k may be off by five times its
+ * expected deviation. */
+enum { LONG_THREADS = 512, SAMPLE = 2048, GATHERED = 8192, LONG_MOST = 4096, LONG_SCORES = 1 << 18, AT_ONCE = 8 };
+
+struct gathering {
+    uint32_t key[GATHERED], place[GATHERED];
+    uint32_t many; /* scores that were to be gathered */
+};
+
+/* Bits of the row's chosen scores, ascending: all of `above`, and the first `left` of `equal`. */
+__device__ static inline void write_bits(chooser *s, const uint32_t *above, const uint32_t *equal, int words, uint32_t left, int32_t *index)
+{
+    uint32_t before = 0; /* above in the lower half, equal in the upper: fewer than 2^16 each */
+    for (int first = 0; first < words; first += LONG_THREADS) {
+        const int at = first + threadIdx.x;
+        uint32_t those = at < words ? above[at] : 0, same = at < words ? equal[at] : 0, all;
+        const uint32_t mine = before + scan(__popc(those) + (__popc(same) << 16), s->scan, &all), equals = mine >> 16;
+        uint32_t taken = equals < left ? min(left - equals, (uint32_t)__popc(same)) : 0, kept = 0;
+        for (; taken; taken--) kept |= same & -same, same &= same - 1;
+        int32_t *to = index + (mine & 0xffff) + min(equals, left);
+        for (those |= kept; those; those &= those - 1) *to++ = at * 32 + __ffs(those) - 1;
+        before += all;
+        __syncthreads();
+    }
+}
+
+__global__ void __launch_bounds__(LONG_THREADS, 2)
+    select_long_rows(const float *x, int64_t n, int64_t k, const int32_t *wish, sf_cuda_ramp ramp, sf_lists out)
+{
+    sf_begin();
+    extern __shared__ __align__(16) unsigned char shared[];
+    chooser *s = (chooser *)shared;
+    gathering *g = (gathering *)(s + 1);
+    const int words = (int)((n + 31) / 32), lane = threadIdx.x % 32;
+    uint32_t *above = (uint32_t *)(g + 1), *equal = above + words;
+    int64_t row = blockIdx.x, length;
+    const float *score = row_of(x, n, ramp, &row, &length);
+    if (wish) k = min((int64_t)max(wish[row], 0), k);
+    const int sampled = (int)min(length, (int64_t)SAMPLE);
+    for (int i = threadIdx.x; i < 2 * words; i += LONG_THREADS) above[i] = 0;
+    for (int i = threadIdx.x; i < sampled; i += LONG_THREADS) g->key[i] = sf_cuda_key_of(score[i * length / sampled]);
+    if (threadIdx.x == 0) g->many = 0;
+    __syncthreads();
+    auto gathered = [=](int i) { return g->key[i]; };
+    float least = -FLT_MAX; /* all that may be chosen */
+    if (length > GATHERED) {
+        const float expected = (float)k * sampled / length;
+        const int wanted = (int)(expected + 5 * sqrtf(expected) + 4);
+        if (find_threshold(s, sampled, wanted, gathered, gathered) == wanted && s->found) least = sf_cuda_score_of(s->found);
+        __syncthreads();
+    }
+    for (int64_t first = threadIdx.x; first - lane < length; first += AT_ONCE * LONG_THREADS) {
+        float here[AT_ONCE];
+#pragma unroll
+        for (int u = 0; u < AT_ONCE; u++) here[u] = first + u * LONG_THREADS < length ? score[first + u * LONG_THREADS] : -INFINITY;
+#pragma unroll
+        for (int u = 0; u < AT_ONCE; u++) {
+            const bool in = here[u] >= least;
+            const uint32_t warps = __ballot_sync(~0u, in);
+            if (!warps) continue;
+            uint32_t to = 0;
+            if (lane == 0) to = atomicAdd(&g->many, __popc(warps));
+            to = __shfl_sync(~0u, to, 0) + __popc(warps & ((1u << lane) - 1));
+            if (in && to < GATHERED) g->key[to] = sf_cuda_key_of(here[u]), g->place[to] = (uint32_t)(first + u * LONG_THREADS);
+        }
+    }
+    __syncthreads();
+    const uint32_t many = g->many;
+    int chosen;
+    if (many > GATHERED || (many < k && least != -FLT_MAX)) {
+        auto load = [=](int i) { return sf_cuda_key_of(score[i]); };
+        chosen = find_threshold(s, (int)length, k, load, load);
+        if (chosen) write_chosen(s, (int)length, s->found, s->left, out.index + row * out.stride, load);
+    } else {
+        chosen = find_threshold(s, (int)many, k, gathered, gathered);
+        const uint32_t found = s->found, left = s->left;
+        for (int i = threadIdx.x; chosen && i < (int)many; i += LONG_THREADS) {
+            const uint32_t at = g->key[i], place = g->place[i];
+            if (at > found) atomicOr(&above[place / 32], 1u << place % 32);
+            if (found && at == found) atomicOr(&equal[place / 32], 1u << place % 32);
+        }
+        __syncthreads();
+        if (chosen) write_bits(s, above, equal, words, left, out.index + row * out.stride);
+    }
+    if (threadIdx.x == 0) out.count[row] = chosen;
+}
+
 sf_status sf_cuda_select_rows(sf_backend *b, const float *x, int64_t rows, int64_t n, int64_t k, const int32_t *count,
                               sf_cuda_ramp ramp, const sf_lists *out)
 {
@@ -387,6 +486,11 @@ sf_status sf_cuda_select_rows(sf_backend *b, const float *x, int64_t rows, int64
     sf_cuda *c = sf_cuda_of(b);
     if (rows <= c->sms && !ramp.each && n <= 8 * 1024) /* each as fast as can be */
         return sf_cuda_follow(b, n <= 2 * 1024 ? select_few<2> : select_few<8>, (unsigned)rows, 1024, 0, x, (int)n, k, count, *out);
+    if (n > CACHED_SCORES && n <= LONG_SCORES && k <= LONG_MOST && rows > c->sms) {
+        const size_t bytes = sizeof(chooser) + sizeof(gathering) + 2 * (size_t)ceil_div<int64_t>(n, 32) * sizeof(uint32_t);
+        SF_TRY(sf_cuda_allow_shared((const void *)select_long_rows, bytes));
+        return sf_cuda_follow(b, select_long_rows, (unsigned)rows, (int)LONG_THREADS, bytes, x, n, k, count, ramp, *out);
+    }
     int threads = rows > c->sms ? 256 : 1024;
     if (n > CACHED_SCORES)
         return sf_cuda_follow(b, select_rows<false>, (unsigned)rows, threads, sizeof(chooser), x, n, k, count, ramp, *out);

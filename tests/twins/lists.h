@@ -56,6 +56,46 @@ static void lists_agree(twin *t, const sf_lists l[2], bool loose, const char *wh
     for (int s = 0; s < 2; s++) free(count[s]), free(index[s]);
 }
 
+/* Many rows of more scores than a device keeps at hand: drawn, of few values, rising, falling, with the best where no even sample looks,
+ * seen up to somewhere in the row, and of next to nothing. */
+static void long_rows_case(twin *t, uint64_t seed, int most)
+{
+    enum { PLAIN, COARSE, RISING, FALLING, HIDDEN, SEEN, RARE, KINDS };
+    begin_case(t, seed);
+    const int rows = in_range(t, 133, 160), n = in_range(t, 12289, most), k = in_range(t, 0, ONE_OF(t, 3, 300, 4096)), every = n / 2048;
+    char what[160];
+    snprintf(what, sizeof what, "seed %llu: the %d best of %d rows of %d", (unsigned long long)seed, k, rows, n);
+    float *x = malloc((size_t)rows * (size_t)n * sizeof *x);
+    int32_t *wish = malloc((size_t)rows * sizeof *wish);
+    for (int r = 0; r < rows; r++) {
+        const int seen = in_range(t, 0, n);
+        wish[r] = in_range(t, 0, k);
+        for (int i = 0; i < n; i++) {
+            float *to = x + (int64_t)r * n + i;
+            *to = normal(t);
+            if (r % KINDS == COARSE) *to = roundf(*to);
+            if (r % KINDS == RISING) *to = (float)i - *to;
+            if (r % KINDS == FALLING) *to = *to - (float)i;
+            if (r % KINDS == HIDDEN && i % every == 1) *to += 100;
+            if (r % KINDS == SEEN && i > seen) *to = -INFINITY;
+            if (r % KINDS == RARE && next_random(t) % 100) *to = next_random(t) % 2 ? NAN : -INFINITY;
+            if (next_random(t) % 3000 == 0) *to = INFINITY;
+        }
+    }
+    void *from[2];
+    sf_lists out[2];
+    for (int s = 0; s < 2; s++) from[s] = put(t, s, x, (size_t)rows * (size_t)n * sizeof *x), out[s] = empty_lists(t, s, rows, k + 1);
+    BOTH(t, top(&t->b[s], from[s], rows, n, k, &out[s]));
+    lists_agree(t, out, false, what);
+    for (int s = 0; s < 2; s++) {
+        out[s] = empty_lists(t, s, rows, k + 1);
+        OK(t, s, t->b[s].ops->top_counts(&t->b[s], from[s], rows, n, put(t, s, wish, (size_t)rows * sizeof *wish), k, &out[s]));
+    }
+    lists_agree(t, out, false, what);
+    free(x), free(wish);
+    end_case(t, what);
+}
+
 static void select_case(twin *t, uint64_t seed)
 {
     begin_case(t, seed);

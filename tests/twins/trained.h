@@ -94,7 +94,7 @@ static void running_case(twin *t, uint64_t seed, int most)
     int32_t *count = malloc((size_t)(rows * n) * sizeof *count), *index = malloc((size_t)(rows * n * (k + 2)) * sizeof *index), found, list[42];
     fetch(t, 0, count, out[0].count, (size_t)(rows * n) * sizeof *count), fetch(t, 0, index, out[0].index, (size_t)(rows * n * (k + 2)) * sizeof *index);
     t->b[0].meter = &aside;
-    for (int64_t i = 0; i < rows * n; i += 1 + (int64_t)(next_random(t) % 7)) {
+    for (int64_t i = 0; i < rows * n; i += 1 + (int64_t)(next_random(t) % (uint64_t)(n > 1000 ? n / 20 : 7))) {
         const int64_t r = i / n, seen = i % n - behind + 1;
         if (seen <= 0) {
             assert_int_equal(count[i], 0);
