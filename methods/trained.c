@@ -270,7 +270,7 @@ double sf_top_summarised_flops(const sf_extent *e, int block)
 /* Rows at a time: where memory is the device's own, only scores of theirs are kept, and many rows fill it; elsewhere all heads' products. */
 static int indexed_strip(const sf_backend *b, int64_t heads, int64_t keys)
 {
-    static const int64_t APART = (int64_t)1 << 30;
+    static const int64_t APART = (int64_t)256 << 20;
     return b->ops->apart ? (int)most(1, APART / (int64_t)sizeof(float) / keys) : strip_of((heads + 1) * keys);
 }
 

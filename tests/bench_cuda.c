@@ -305,7 +305,7 @@ static double score_error(int64_t rows, int heads, int dim, int64_t tokens, cons
 static void indexer(int heads, int dim, int tokens, int chosen, double peak)
 {
     const double pairs = .5 * (double)tokens * (tokens + 1), flops = pairs * heads * 2 * dim, written = pairs * 4;
-    const int64_t rows = ((int64_t)1 << 28) / tokens < tokens ? ((int64_t)1 << 28) / tokens : tokens;
+    const int64_t rows = ((int64_t)64 << 20) / tokens < tokens ? ((int64_t)64 << 20) / tokens : tokens;
     float *q = floats((int64_t)tokens * heads * dim), *w = floats((int64_t)tokens * heads), *k = floats((int64_t)tokens * dim), *score = room((size_t)(rows * tokens) * 4);
     sf_lists out = {rows, chosen, room((size_t)rows * 4), room((size_t)(rows * chosen) * 4)};
     double ms[3];

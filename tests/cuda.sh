@@ -11,7 +11,7 @@
 #   sweep       the same scores on CPU and GPU             patterns              bands, parts, weights, distances, likewise
 #   mixture     a 30B mixture's shape of 3B active, 64k    end                   a 7B model's shape, end to end
 #   first       a small model's first tokens, in a sweep   rivals                FlexAttention; NSA of flash-linear-attention
-#   kvpress     a 7B model's shape by kvpress, where it is     index                 an indexer's scores and choices (DSA)
+#   kvpress     a 7B model's shape by kvpress, if there    index                 an indexer's scores and choices (DSA)
 #
 # And `targets`: what the engine's targets are held to, bench, end and first beside an older build by turns ($OLD), and at the end
 # a line a target, reached or missed (tests/cuda_targets.py).
