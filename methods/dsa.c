@@ -38,21 +38,17 @@ static const sf_side_weight WEIGHTS[] = {
 };
 static const double EPS = 1e-6;
 
-static sf_tensor product(sf_attention *a, const char *name) { return sf_hidden_products(a, sf_weight(a, name)); }
-
 /* Keys of the indexer for the rows at hand, [T, dim]. */
 static sf_tensor new_keys(sf_attention *a, const struct params *p)
 {
-    sf_tensor k = sf_layer_norm(a, product(a, KEY), sf_weight(a, NORM), sf_weight(a, NORM_BIAS), EPS);
+    sf_tensor k = sf_layer_norm(a, sf_hidden_products(a, sf_weight(a, KEY)), sf_weight(a, NORM), sf_weight(a, NORM_BIAS), EPS);
     sf_turn(a, k, p->dim, a->keys - a->queries);
     return k;
 }
 
 static sf_lists best(sf_attention *a, const struct params *p, sf_tensor k)
 {
-    sf_tensor q = product(a, QUERY);
-    sf_turn(a, q, p->dim, a->keys - a->queries);
-    return sf_top_indexed(a, q, product(a, WEIGHT), k, p->k);
+    return sf_top_indexed(a, sf_weight(a, QUERY), sf_weight(a, WEIGHT), k, p->k);
 }
 
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)

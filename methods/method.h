@@ -376,9 +376,10 @@ sf_tensor sf_first_of_each(sf_attention *a, sf_tensor x, int64_t n);
 sf_tensor sf_as_activations(sf_attention *a, sf_tensor x);
 sf_lists sf_top_summarised(sf_attention *a, sf_tensor k, int block, int count);
 
-/* For each row, one list for all heads, of the `count` keys that it sees with the largest index_scores() (kernels/backend.h): q [T, heads · dim], w
- * [T, heads], k [N or more, dim] f32. */
-sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, int count);
+/* For each row, one list for all heads, of the `count` keys that it sees with the largest index_scores() (kernels/backend.h): of queries that are
+ * sf_hidden_products() with wq [heads · dim, width], turned, and weights by ww [heads, width]; k [N or more, dim] f32. Queries of a few
+ * rows at a time. */
+sf_lists sf_top_indexed(sf_attention *a, sf_tensor wq, sf_tensor ww, sf_tensor k, int count);
 
 void sf_read_lists(sf_attention *a, sf_lists x, int32_t *count, int32_t *index);  /* index may be NULL */
 

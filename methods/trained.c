@@ -24,6 +24,7 @@ static sf_attention rows_of(const sf_attention *a, int begin, int end)
     some.queries = end - begin;
     some.keys = a->keys - a->queries + end;
     some.q = (const char *)a->q + sf_bytes(a->kv.dtype, (int64_t)begin * a->heads * a->head_dim);
+    if (a->hidden) some.hidden = (const char *)a->hidden + sf_bytes(a->kv.dtype, (int64_t)begin * a->width);
     return some;
 }
 
@@ -267,39 +268,53 @@ double sf_top_summarised_flops(const sf_extent *e, int block)
 
 /* ---- an index of keys -------------------------------------------------------------------------------------------- */
 
-/* Rows at a time: where memory is the device's own, only scores of theirs are kept, and many rows fill it; elsewhere all heads' products. */
-static int indexed_strip(const sf_backend *b, int64_t heads, int64_t keys)
+/* The `stride` best keys of each row, of queries q and weights w that are made; some: the rows. Lists of theirs at `out`. Where memory is
+ * the device's own nothing but scores is kept; elsewhere all heads' products. */
+static void choose_indexed(sf_attention *some, sf_tensor q, sf_tensor w, sf_tensor k, int strip, sf_lists out)
 {
-    static const int64_t APART = (int64_t)256 << 20;
-    return b->ops->apart ? (int)most(1, APART / (int64_t)sizeof(float) / keys) : strip_of((heads + 1) * keys);
+    sf_backend *b = some->backend;
+    const int64_t heads = w.dim[1], dim = k.dim[1], stride = out.stride;
+    for (int begin = 0; begin < some->queries && !some->status; begin += strip) {
+        const int64_t rows = least(strip, some->queries - begin), first = some->keys - some->queries + begin, n = first + rows;
+        sf_mark mark = sf_scratch_mark(b);
+        sf_tensor x = sf_room(some, rows, n);
+        sf_lists these = {rows, stride, out.count + begin, out.index + begin * stride};
+        if (!some->status)
+            some->status = b->ops->index_scores(b, rows, (int)heads, (int)dim, first, (float *)q.data + begin * heads * dim,
+                                                (float *)w.data + begin * heads, k.data, x.data);
+        sf_meter *own = b->meter;
+        b->meter = &b->aside; /* looks at what lies ahead of a row are none, of which there are more the longer a strip is */
+        if (!some->status) some->status = b->ops->top(b, x.data, rows, n, stride, &these);
+        b->meter = own;
+        if (!some->status) sf_meter_select(b, rows * first + rows * (rows + 1) / 2);
+        sf_scratch_release(b, mark);
+    }
 }
 
-sf_lists sf_top_indexed(sf_attention *a, sf_tensor q, sf_tensor w, sf_tensor k, int count)
+sf_lists sf_top_indexed(sf_attention *a, sf_tensor wq, sf_tensor ww, sf_tensor k, int count)
 {
+    static const int64_t SCORES_APART = (int64_t)256 << 20; /* bytes */
     sf_backend *b = a->backend;
     const int64_t stride = least(count, a->keys);
     if (!a->status && !b->ops->index_scores)
         a->status = sf_fail(SF_UNSUPPORTED, "scores of an indexer, which %s does not compute; run it on cpu", b->ops->name);
-    if (!a->status && (q.dim[1] != w.dim[1] * k.dim[1] || q.dim[0] != a->queries || k.dim[0] < a->keys))
-        a->status = sf_fail(SF_BAD_INPUT, "an indexer of %lld numbers a query, %lld heads and %lld numbers a key", (long long)q.dim[1],
-                            (long long)w.dim[1], (long long)k.dim[1]);
+    if (!a->status && (wq.dim[0] != ww.dim[0] * k.dim[1] || k.dim[0] < a->keys))
+        a->status = sf_fail(SF_BAD_INPUT, "an indexer of %lld numbers a query, %lld heads and %lld numbers a key", (long long)wq.dim[0],
+                            (long long)ww.dim[0], (long long)k.dim[1]);
     sf_lists out = new_lists(a, a->queries, stride);
     if (a->status) return out;
-    const int64_t heads = w.dim[1], dim = k.dim[1];
-    const int strip = indexed_strip(b, heads, a->keys);
-    for (int begin = 0; begin < a->queries && !a->status; begin += strip) {
-        const int64_t rows = least(strip, a->queries - begin), first = a->keys - a->queries + begin, n = first + rows;
+    /* A device makes the queries of as many rows as are scored together, the host those of all. */
+    const bool apart = b->ops->apart;
+    const int strip = apart ? (int)most(1, SCORES_APART / (int64_t)sizeof(float) / a->keys) : strip_of((ww.dim[0] + 1) * a->keys);
+    const int piece = apart ? strip : a->queries;
+    for (int begin = 0; begin < a->queries && !a->status; begin += piece) {
         sf_mark mark = sf_scratch_mark(b);
-        sf_tensor x = sf_room(a, rows, n);
-        sf_lists some = {rows, stride, out.count + begin, out.index + begin * stride};
-        if (!a->status)
-            a->status = b->ops->index_scores(b, rows, (int)heads, (int)dim, first, (float *)q.data + begin * heads * dim,
-                                             (float *)w.data + begin * heads, k.data, x.data);
-        sf_meter *own = b->meter;
-        b->meter = &b->aside; /* looks at what lies ahead of a row are none, of which there are more the longer a strip is */
-        if (!a->status) a->status = b->ops->top(b, x.data, rows, n, stride, &some);
-        b->meter = own;
-        if (!a->status) sf_meter_select(b, rows * first + rows * (rows + 1) / 2);
+        sf_attention some = rows_of(a, begin, (int)least(begin + piece, a->queries));
+        sf_tensor q = sf_hidden_products(&some, wq);
+        sf_turn(&some, q, (int)k.dim[1], some.keys - some.queries);
+        sf_tensor w = sf_hidden_products(&some, ww);
+        choose_indexed(&some, q, w, k, strip, (sf_lists){some.queries, stride, out.count + begin, out.index + begin * stride});
+        a->status = some.status;
         sf_scratch_release(b, mark);
     }
     return out;
