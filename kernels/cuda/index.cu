@@ -6,17 +6,21 @@
  * f32 by the tensor cores, heads in order: a thread's own, then those of its quad.
  *
  * On Hopper 64 keys are the rows of a product, in registers, and 64 columns of heads its other side, in shared memory: one row's 64
- * heads, or those of several rows with fewer. A block keeps 128 KiB of query heads there (8 rows of 64 heads of 128), and its four
+ * heads, or those of several rows with fewer. A block keeps 128 KiB of query heads there (8 rows of 64 heads of 128), and its three
  * warpgroups walk over the keys, each at its own pace: they load their keys' fragments from L2, multiply them with tile after tile, and bend
- * and add up what comes out while others multiply. For a load to be 16 bytes wide the numbers of a query lie in another order
+ * and add up what comes out of one while the next is multiplied; a thread keeps the sums of four rows, of which each of a quad stores one. For a load to be 16 bytes wide the numbers of a query lie in another order
  * within each 32, which an inner product does not mind. What lies ahead of a block's last row is not multiplied. Elsewhere, and for shapes that
  * do not fit, tiles of 64 keys and 64 columns go through shared memory, of both, by mma.sync.
  *
  * The floor, of 65536 rows over their own keys, 64 heads of 128: 2^31 pairs, 2·64·128 FLOPs each, 35.2 TFLOP: 36 ms at 990 TFLOP/s; scores of
  * 8.6 GB are written in 1.8 ms at 4.8 TB/s, and keys come 8192 times from L2, 69 GB: 1.9 TB/s. So tensor cores limit it. A tile of 64 by 64 by
- * 128 takes them 256 cycles; its 4096 numbers take a scheduler about 110 of its slots (maximum, product, weights, shuffles, stores), and its
- * operand 128 of the 256 cycles of shared memory. Of 4 heads of 64 the floor is bytes, 1.8 ms, beside 1.1 TFLOP, 1.1 ms; there the 8 numbers
- * of a score leave shuffles, masks and stores in the majority.
+ * 128 takes them 256 cycles; its 4096 numbers take a scheduler 106 of its slots (maximum, product, weights, shuffles, stores), and its
+ * operand 128 of the 256 cycles of shared memory. Of 4 heads of 64 the floor is bytes, 1.8 ms, beside 1.1 TFLOP, 1.1 ms; there 4 numbers
+ * a score leave shuffles, masks and stores in the majority.
+ *
+ * Measured on one H200 on which a product of 8192 x 8192 x 8192 made 810 TFLOP/s, with four warpgroups that each waited for its tile and then
+ * added it up: 64.2 ms, 548 TFLOP/s, 68 % of 43.4 ms; of 4 heads of 64 4.4 ms. A warpgroup took 1500 cycles for a tile where four tiles take 1024:
+ * as if all four had multiplied together and then added up together. Hence the two tiles that each now has on its way.
  *
  * Test: make test-cuda ("indexer"). Benchmark: build/tests/bench_cuda index. */
 #include "kernels/cuda/device.cuh"
@@ -28,7 +32,7 @@
 #define SM90A 1
 #endif
 
-enum { THREADS = 256, TILE = 64, STEP = 64, PITCH = STEP + 8, GROUP = 128, GROUPS = 4, HELD = 64 * 1024 /* numbers of query heads */ };
+enum { THREADS = 256, TILE = 64, STEP = 64, PITCH = STEP + 8, GROUP = 128, GROUPS = 3, HELD = 64 * 1024 /* numbers of query heads */, MOST_KEYS = 32 * GROUPS * TILE, IN_A_ROW = 4 };
 static const int64_t PIECE = (int64_t)64 << 20; /* bytes of rounded queries at a time */
 
 struct job {
@@ -236,6 +240,12 @@ struct outlet {
     float scale[2];
 };
 
+/* Without a branch, which products on their way would be waited for at. */
+__device__ static inline void store_if(bool so, float *to, float x)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %0, 0;\n@p st.global.f32 [%1], %2;\n}\n" ::"r"((int)so), "l"(to), "f"(x) : "memory");
+}
+
 /* The sums of a quad's parts of rows r … r + 3, each of which one thread of it stores. Twice half of what a thread has goes to another. */
 template <int HEADS> __device__ static inline void put_four(const outlet &o, int r, int64_t n, float (&sum)[4][2])
 {
@@ -254,19 +264,17 @@ template <int HEADS> __device__ static inline void put_four(const outlet &o, int
         } else { /* of two columns of 4 heads each: threads 0 and 1 have rows 0 and 2, the others 1 and 3 */
             mine = (odd ? sum[1][h] : sum[0][h]) + __shfl_xor_sync(~0u, odd ? sum[0][h] : sum[1][h], 1);
         }
-        if (o.there[h] && r < o.rows) o.to[r * n + h * 8] = o.lag + h * 8 <= r ? o.scale[h] * mine : -INFINITY;
+        store_if(o.there[h] && r < o.rows, o.to + r * n + h * 8, o.lag + h * 8 <= r ? o.scale[h] * mine : -INFINITY);
     }
 }
 
-/* Starts c = the keys' product with a tile, and waits for it. */
-template <int DIM> __device__ static inline void multiply(float (&c)[32], const uint32_t (&keys)[DIM / 4], uint64_t tile)
+/* Starts c = the keys' product with a tile. */
+template <int DIM> __device__ static inline void start(float (&c)[32], const uint32_t (&keys)[DIM / 4], uint64_t tile)
 {
     wgmma_fence();
 #pragma unroll
     for (int d = 0; d < DIM; d += 16) wgmma_halves(c, keys + d / 4, tile + (d / 64 * TILE * 64 + d % 64) * sizeof(__half) / 16, d > 0);
     wgmma_commit();
-    wgmma_wait<0>();
-    hold(c);
 }
 #endif
 
@@ -276,15 +284,18 @@ template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP
 #ifdef SM90A
     const int TILES = TILES_OF<DIM>, TOGETHER = HEADS == 64 ? 4 : HEADS == 32 ? 2 : 1; /* tiles that four rows, or more, have */
     const int EIGHTS = HEADS > 8 ? HEADS / 8 : 1, FOURS = TILE / HEADS > 4 ? TILE / HEADS / 4 : 1;
+    const int A_TILE = TILE * DIM * (int)sizeof(__half) / 16; /* of a descriptor */
     extern __shared__ __align__(1024) unsigned char memory[];
     __half *q = (__half *)memory; /* [tile][half of the numbers][column][64], swizzled */
     float *w = (float *)(q + HELD);
     const int a_row = MANY ? j.columns / TILE : 1;
     const int64_t rows_here = MANY ? TILES / a_row : TILES * (TILE / HEADS), row0 = blockIdx.x * rows_here;
-    const int rows = (int)min(rows_here, j.rows - row0), columns = rows * j.columns, tiles = (columns + TILE - 1) / TILE;
+    const int rows = (int)min(rows_here, j.rows - row0), columns = rows * j.columns;
+    const int tiles = MANY ? columns / TILE : (columns + TILE * IN_A_ROW - 1) / (TILE * IN_A_ROW) * IN_A_ROW; /* the last ones may be of zeros */
     const int64_t begin = blockIdx.y * j.piece, end = min(begin + j.piece, j.n);
     const int64_t seen = min(end, j.first + row0 + rows); /* keys that any row here sees end there */
-    const int group = threadIdx.x / GROUP, warp = threadIdx.x % GROUP / 32, lane = threadIdx.x % 32, t = lane % 4;
+    const int number = __shfl_sync(~0u, threadIdx.x / 32, 0), group = number / 4, warp = number % 4; /* known to be a whole warp's */
+    const int lane = threadIdx.x % 32, t = lane % 4;
     if (begin < seen) {
         for (int i = threadIdx.x; i < tiles * TILE * (DIM / 8); i += blockDim.x) {
             const int column = i / (DIM / 8), chunk = i % (DIM / 8), row = column % TILE;
@@ -311,12 +322,14 @@ template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP
         const int own = MANY ? 0 : HEADS == 4 ? t / 2 + t % 2 * 2 : t;
         const outlet o = {j.score + (row0 + own) * j.n + key, (int)(key - j.first - row0) - own, rows - own, {key < j.n, key + 8 < j.n},
                           {j.scale[min(key, j.n - 1)], j.scale[min(key + 8, j.n - 1)]}};
-        float x[32];
         if constexpr (MANY) {
+            float x[32];
             for (int r = 0, tile = 0; r < rows; r++) {
                 float sum[2] = {};
                 for (int part = 0; part < a_row; part++, tile++) {
-                    multiply<DIM>(x, keys, first_tile + tile * (TILE * DIM * (int)sizeof(__half) / 16));
+                    start<DIM>(x, keys, first_tile + tile * A_TILE);
+                    wgmma_wait<0>();
+                    hold(x);
 #pragma unroll
                     for (int n = 0; n < TILE / 8; n++) bend_and_add(sum, x + n * 4, *(const float2 *)(w + tile * TILE + n * 8 + t * 2));
                 }
@@ -327,25 +340,38 @@ template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP
                 }
             }
         } else {
-            for (int tile = 0; tile < tiles; tile += TOGETHER) {
-                float sum[4][2] = {};
-#pragma unroll
-                for (int u = 0; u < TOGETHER; u++) {
-                    if (u && tile + u >= tiles) break;
-                    multiply<DIM>(x, keys, first_tile + (tile + u) * (TILE * DIM * (int)sizeof(__half) / 16));
-                    const float *weight = w + (tile + u) * TILE + t * 2;
+            float sum[4][2] = {};
+            for (int tile = 0; tile < tiles; tile += IN_A_ROW) { /* while one tile's numbers are added up, the next one is multiplied */
+                auto add = [&]<int AT>(float(&x)[32]) {
+                    hold(x);
+                    const float *weight = w + (tile + AT) * TILE + t * 2;
 #pragma unroll
                     for (int f = 0; f < FOURS; f++) {
 #pragma unroll
-                        for (int n = f * (8 / FOURS); n < (f + 1) * (8 / FOURS); n++)
-                            bend_and_add(sum[HEADS == 4 ? n % 2 : (u * (TILE / HEADS) + n / EIGHTS) % 4], x + n * 4, *(const float2 *)(weight + n * 8));
-                        if (TOGETHER > 1) continue;
-                        put_four<HEADS>(o, tile * (TILE / HEADS) + f * 4, j.n, sum);
+                        for (int n = 0; n < 8 / FOURS; n++)
+                            bend_and_add(sum[HEADS == 4 ? n : (AT * (TILE / HEADS) + n / EIGHTS) % 4], x + (f * (8 / FOURS) + n) * 4,
+                                         *(const float2 *)(weight + (f * (8 / FOURS) + n) * 8));
+                        if (AT % TOGETHER == TOGETHER - 1) {
+                            put_four<HEADS>(o, (tile + AT - AT % TOGETHER) * (TILE / HEADS) + f * 4, j.n, sum);
 #pragma unroll
-                        for (int i = 0; i < 4; i++) sum[i][0] = sum[i][1] = 0;
+                            for (int i = 0; i < 4; i++) sum[i][0] = sum[i][1] = 0;
+                        }
                     }
-                }
-                if (TOGETHER > 1) put_four<HEADS>(o, tile * (TILE / HEADS), j.n, sum);
+                };
+                float x[32], y[32];
+                const uint64_t from = first_tile + tile * A_TILE;
+                start<DIM>(x, keys, from);
+                start<DIM>(y, keys, from + A_TILE);
+                wgmma_wait<1>();
+                add.template operator()<0>(x);
+                start<DIM>(x, keys, from + 2 * A_TILE);
+                wgmma_wait<1>();
+                add.template operator()<1>(y);
+                start<DIM>(y, keys, from + 3 * A_TILE);
+                wgmma_wait<1>();
+                add.template operator()<2>(x);
+                wgmma_wait<0>();
+                add.template operator()<3>(y);
             }
         }
     }
@@ -363,7 +389,7 @@ template <int DIM, int HEADS, bool MANY> static sf_status launch_rows(sf_backend
     const int64_t rows = MANY ? TILES_OF<DIM> / (j.columns / TILE) : TILES_OF<DIM> * (TILE / HEADS), blocks = ceil_div(j.rows, rows);
     const int64_t pieces = ceil_div<int64_t>(4 * c->sms, blocks), step = GROUPS * TILE; /* few rows: as many blocks as there is room for */
     j.piece = ceil_div(ceil_div(j.n, pieces), step) * step;
-    if (j.piece > 8192) j.piece = 8192;
+    if (j.piece > MOST_KEYS) j.piece = MOST_KEYS;
     SF_TRY(sf_cuda_allow_shared((const void *)score_rows<DIM, HEADS, MANY>, bytes));
     score_rows<DIM, HEADS, MANY><<<dim3((unsigned)blocks, (unsigned)ceil_div(j.n, j.piece)), GROUP * GROUPS, bytes, c->stream>>>(j);
     LAUNCH_TRY(score_rows);
