@@ -33,7 +33,7 @@
 #include "base/param.h"
 #include "kernels/attention.h"
 
-enum { SF_METHOD_ABI = 12, SF_STATE_TENSORS = 4 };
+enum { SF_METHOD_ABI = 13, SF_STATE_TENSORS = 4 };
 
 /* What fit() and estimate() know. */
 typedef struct sf_extent {

@@ -91,7 +91,7 @@ static const struct {
 } RULES[] = {
     {{GOOD}, NULL},
     {{GOOD, WITH({K, .low = 1, .high = 8, .initial = 2, .budget = true}), .fit = fit}, NULL},
-    {{GOOD, .abi = 0}, "built for method ABI 0, this program has 12"},
+    {{GOOD, .abi = 0}, "built for method ABI 0, this program has 13"},
     {{GOOD, .name = NULL}, "name '(none)'"},
     {{GOOD, .name = "Not-Good"}, "name 'Not-Good' must be [a-z0-9_]+"},
     {{GOOD, .summary = NULL}, "no summary"},
