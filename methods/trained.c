@@ -28,6 +28,13 @@ static sf_attention rows_of(const sf_attention *a, int begin, int end)
     return some;
 }
 
+/* Gives a strip's memory back; but none in a step, whose strip is the only one: what a lane has queued there may still be to come when the next
+ * lane, which waits for nobody, takes the memory. */
+static void release_strip(sf_backend *b, sf_mark mark)
+{
+    if (b->phase == SF_PREFILL) sf_scratch_release(b, mark);
+}
+
 static sf_lists new_lists(sf_attention *a, int64_t rows, int64_t stride)
 {
     sf_lists out = {.rows = rows, .stride = stride};
@@ -245,7 +252,7 @@ sf_lists sf_top_summarised(sf_attention *a, sf_tensor k, int block, int count)
             sf_lists some = {rows, stride, out.count + to, out.index + to * stride};
             a->status = b->ops->top(b, (float *)x.data + g * rows * blocks, rows, blocks, stride, &some);
         }
-        sf_scratch_release(b, mark);
+        release_strip(b, mark);
     }
     return out;
 }
@@ -287,7 +294,7 @@ static void choose_indexed(sf_attention *some, sf_tensor q, sf_tensor w, sf_tens
         if (!some->status) some->status = b->ops->top(b, x.data, rows, n, stride, &these);
         b->meter = own;
         if (!some->status) sf_meter_select(b, rows * first + rows * (rows + 1) / 2);
-        sf_scratch_release(b, mark);
+        release_strip(b, mark);
     }
 }
 
@@ -315,7 +322,7 @@ sf_lists sf_top_indexed(sf_attention *a, sf_tensor wq, sf_tensor ww, sf_tensor k
         sf_tensor w = sf_hidden_products(&some, ww);
         choose_indexed(&some, q, w, k, strip, (sf_lists){some.queries, stride, out.count + begin, out.index + begin * stride});
         a->status = some.status;
-        sf_scratch_release(b, mark);
+        release_strip(b, mark);
     }
     return out;
 }

@@ -32,7 +32,7 @@
 #define SM90A 1
 #endif
 
-enum { THREADS = 256, TILE = 64, STEP = 64, PITCH = STEP + 8, GROUP = 128, GROUPS = 3, HELD = 64 * 1024 /* numbers of query heads */, MOST_KEYS = 32 * GROUPS * TILE, IN_A_ROW = 4 };
+enum { THREADS = 256, TILE = 64, STEP = 64, PITCH = STEP + 8, GROUP = 128, HELD = 64 * 1024 /* numbers of query heads */, MOST_KEYS = 6144, IN_A_ROW = 4 };
 static const int64_t PIECE = (int64_t)64 << 20; /* bytes of rounded queries at a time */
 
 struct job {
@@ -201,6 +201,11 @@ template <int HEADS> __global__ void __launch_bounds__(128) score_tiles(const __
 /* Tiles of 64 columns that a block keeps. */
 template <int DIM> static constexpr int TILES_OF = HELD / (TILE * DIM);
 
+/* Whether a warpgroup has two tiles on their way, and how many warpgroups there is room for: where heads are few, the sums take more of the time
+ * than the products, and more warps are worth more. */
+template <int HEADS> static constexpr bool IN_PAIRS = HEADS == TILE;
+template <int HEADS> static constexpr int GROUPS_OF = IN_PAIRS<HEADS> ? 3 : 4;
+
 #ifdef SM90A
 /* c[64 x 64] (+)= a · bᵀ, of fp16: a in registers, b in shared memory. */
 __device__ static inline void wgmma_halves(float (&c)[32], const uint32_t *a, uint64_t b, int add)
@@ -279,10 +284,10 @@ template <int DIM> __device__ static inline void start(float (&c)[32], const uin
 #endif
 
 /* A block the rows of its tiles (blockIdx.x) and a piece of the keys (blockIdx.y). MANY: a row has several tiles. */
-template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP *GROUPS, 1) score_rows(const __grid_constant__ job j)
+template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP *GROUPS_OF<HEADS>, 1) score_rows(const __grid_constant__ job j)
 {
 #ifdef SM90A
-    const int TILES = TILES_OF<DIM>, TOGETHER = HEADS == 64 ? 4 : HEADS == 32 ? 2 : 1; /* tiles that four rows, or more, have */
+    const int GROUPS = GROUPS_OF<HEADS>, TILES = TILES_OF<DIM>, TOGETHER = HEADS == 64 ? 4 : HEADS == 32 ? 2 : 1; /* tiles that four rows, or more, have */
     const int EIGHTS = HEADS > 8 ? HEADS / 8 : 1, FOURS = TILE / HEADS > 4 ? TILE / HEADS / 4 : 1;
     const int A_TILE = TILE * DIM * (int)sizeof(__half) / 16; /* of a descriptor */
     extern __shared__ __align__(1024) unsigned char memory[];
@@ -341,7 +346,7 @@ template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP
             }
         } else {
             float sum[4][2] = {};
-            for (int tile = 0; tile < tiles; tile += IN_A_ROW) { /* while one tile's numbers are added up, the next one is multiplied */
+            for (int tile = 0; tile < tiles; tile += IN_A_ROW) {
                 auto add = [&]<int AT>(float(&x)[32]) {
                     hold(x);
                     const float *weight = w + (tile + AT) * TILE + t * 2;
@@ -358,20 +363,35 @@ template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP
                         }
                     }
                 };
-                float x[32], y[32];
                 const uint64_t from = first_tile + tile * A_TILE;
+                float x[32];
                 start<DIM>(x, keys, from);
-                start<DIM>(y, keys, from + A_TILE);
-                wgmma_wait<1>();
-                add.template operator()<0>(x);
-                start<DIM>(x, keys, from + 2 * A_TILE);
-                wgmma_wait<1>();
-                add.template operator()<1>(y);
-                start<DIM>(y, keys, from + 3 * A_TILE);
-                wgmma_wait<1>();
-                add.template operator()<2>(x);
-                wgmma_wait<0>();
-                add.template operator()<3>(y);
+                if constexpr (IN_PAIRS<HEADS>) { /* while one tile's numbers are added up, the next one is multiplied */
+                    float y[32];
+                    start<DIM>(y, keys, from + A_TILE);
+                    wgmma_wait<1>();
+                    add.template operator()<0>(x);
+                    start<DIM>(x, keys, from + 2 * A_TILE);
+                    wgmma_wait<1>();
+                    add.template operator()<1>(y);
+                    start<DIM>(y, keys, from + 3 * A_TILE);
+                    wgmma_wait<1>();
+                    add.template operator()<2>(x);
+                    wgmma_wait<0>();
+                    add.template operator()<3>(y);
+                } else {
+                    wgmma_wait<0>();
+                    add.template operator()<0>(x);
+                    start<DIM>(x, keys, from + A_TILE);
+                    wgmma_wait<0>();
+                    add.template operator()<1>(x);
+                    start<DIM>(x, keys, from + 2 * A_TILE);
+                    wgmma_wait<0>();
+                    add.template operator()<2>(x);
+                    start<DIM>(x, keys, from + 3 * A_TILE);
+                    wgmma_wait<0>();
+                    add.template operator()<3>(x);
+                }
             }
         }
     }
@@ -387,11 +407,11 @@ template <int DIM, int HEADS, bool MANY> static sf_status launch_rows(sf_backend
     sf_cuda *c = sf_cuda_of(b);
     const size_t bytes = HELD * sizeof(__half) + TILES_OF<DIM> * TILE * sizeof(float);
     const int64_t rows = MANY ? TILES_OF<DIM> / (j.columns / TILE) : TILES_OF<DIM> * (TILE / HEADS), blocks = ceil_div(j.rows, rows);
-    const int64_t pieces = ceil_div<int64_t>(4 * c->sms, blocks), step = GROUPS * TILE; /* few rows: as many blocks as there is room for */
+    const int64_t pieces = ceil_div<int64_t>(4 * c->sms, blocks), step = GROUPS_OF<HEADS> * TILE; /* few rows: as many blocks as there is room for */
     j.piece = ceil_div(ceil_div(j.n, pieces), step) * step;
     if (j.piece > MOST_KEYS) j.piece = MOST_KEYS;
     SF_TRY(sf_cuda_allow_shared((const void *)score_rows<DIM, HEADS, MANY>, bytes));
-    score_rows<DIM, HEADS, MANY><<<dim3((unsigned)blocks, (unsigned)ceil_div(j.n, j.piece)), GROUP * GROUPS, bytes, c->stream>>>(j);
+    score_rows<DIM, HEADS, MANY><<<dim3((unsigned)blocks, (unsigned)ceil_div(j.n, j.piece)), GROUP * GROUPS_OF<HEADS>, bytes, c->stream>>>(j);
     LAUNCH_TRY(score_rows);
     return SF_OK;
 }

@@ -268,7 +268,8 @@ static void lists_case(twin *t, uint64_t seed, int most)
 }
 
 /* Scores of an indexer, where a filling has them; the last row by itself is, to the bit, what it is among others. Numbers that bf16 has are
- * exact in a filling that rounds, but for sums; others are rounded to 11 bits there, 2^-11 of each factor, which bf16 is too coarse for. */
+ * exact in a filling that rounds, but for sums; others are rounded to 11 bits there: 0.14 to 1.1 thousandths of what these cases give. The 8 bits of
+ * bf16 are 1 to 8. */
 static void indexer_case(twin *t, uint64_t seed, int most)
 {
     begin_case(t, seed);
@@ -288,7 +289,7 @@ static void indexer_case(twin *t, uint64_t seed, int most)
     for (int s = 0; s < 2; s++)
         for (int i = 0; i < 3; i++) at[s][i] = put(t, s, x[i], (size_t)of[i] * sizeof(float));
     BOTH(t, index_scores(&t->b[s], rows, heads, dim, first, at[s][0], at[s][1], at[s][2], score[s]));
-    scores_agree(t, (void *const *)score, rows * n, !sf_rounds(&t->b[1]) ? 1e-5 : fine ? 1e-3 : 3e-5, what);
+    scores_agree(t, (void *const *)score, rows * n, !sf_rounds(&t->b[1]) ? 1e-5 : fine ? 2e-3 : 3e-5, what);
     alone = room(t, 1, (size_t)n * sizeof *alone);
     for (int s = 0; s < 2; s++) /* both count it */
         OK(t, s, t->b[s].ops->index_scores(&t->b[s], 1, heads, dim, n - 1, at[s][0] + (rows - 1) * heads * dim, at[s][1] + (rows - 1) * heads, at[s][2],
