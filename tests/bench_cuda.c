@@ -2,9 +2,9 @@
  * run.
  *
  *   tests/cuda.sh peers bench           peers (PyTorch) first, then this; what results/bench/ keeps
- *   bench_cuda [peers.txt] [quick|whole|decode] [DIM]
+ *   bench_cuda [peers.txt] [quick|whole|single|decode] [DIM]
  *                                       peers.txt: lines "cudnn HEADS KV_HEADS DIM TOKENS milliseconds"; DIM: rows of that head
- *                                       dim alone; decode: decode and the ceilings alone
+ *                                       dim alone; single, decode: lists of single queries and decode and the ceilings alone
  *   bench_cuda index                    an indexer's scores and choices alone
  *
  * Rows: time (median of 5 after 1), rate, ratio. "of ideal" is the speed-up over cuDNN's dense time times the density
@@ -111,6 +111,98 @@ static void blocks(sf_attention *a, void *out, int block, bool shared)
     b.ops->free(&b, q_mean), b.ops->free(&b, k_mean), b.ops->free(&b, chosen.count), b.ops->free(&b, chosen.index);
     b.ops->free(&b, p.first.count), b.ops->free(&b, p.first.index);
     free(count), free(index);
+}
+
+/* How the lists of single queries are drawn. */
+enum chosen { RANDOM, CLIPPED, ALIKE };
+static const char *const CHOSEN[] = {"random", "clipped", "alike"};
+
+static double uniform(void) { return (double)random32() / 4294967296.0; }
+
+static int by_number(const void *x, const void *y) { return *(const int32_t *)x - *(const int32_t *)y; }
+
+/* The list of query `row`, of `most` blocks of which `own` is the last that it sees; returns how many they are, which ascend without repeats.
+ * RANDOM: spread over the past, and the own. CLIPPED: of all blocks, those behind the own one being that. ALIKE: the first, the own and
+ * the one before, and others that stay from query to query, each replaced with probability 1/16; kept: [most] of them. */
+static int draw_list(enum chosen how, int own, int blocks, int most, int row, int32_t *kept, int32_t *to)
+{
+    int n = 0;
+    if (how == RANDOM) {
+        n = own + 1 < most ? own + 1 : most;
+        for (int e = 0; e < n; e++) {
+            int from = n > 1 ? (int)((int64_t)e * own / (n - 1)) : 0, beyond = n > 1 ? (int)((int64_t)(e + 1) * own / (n - 1)) : 0;
+            to[e] = e == n - 1 ? own : from + (int)(uniform() * (beyond - from)); /* strata */
+        }
+        return n;
+    }
+    for (int e = 0; e < most; e++) {
+        if (how == ALIKE && e < 3)
+            to[e] = e == 0 ? 0 : own - (e == 1) > 0 ? own - (e == 1) : 0;
+        else if (how == ALIKE)
+            to[e] = kept[e] = row == 0 || uniform() < 1 / 16. ? (int)(uniform() * (own + 1)) : kept[e];
+        else
+            to[e] = (int)(uniform() * blocks) < own ? (int)(uniform() * own) : own;
+    }
+    qsort(to, (size_t)most, sizeof *to, by_number);
+    for (int e = 0; e < most; e++)
+        if (!n || to[e] != to[n - 1]) to[n++] = to[e];
+    return n;
+}
+
+/* Every query a list of its own: for all heads, for each kv head, or for each head. TFLOP/s are those of all pairs of a query and the blocks it names, also
+ * where it does not see all of its own. */
+static void singles(const sf_attention *a, void *out, int block, int most, int lists, enum chosen how)
+{
+    int N = a->keys, group = a->heads / a->kv_heads;
+    bool apart = lists == a->heads && group > 1;
+    int64_t rows = (int64_t)lists * N;
+    int32_t *count = malloc((size_t)rows * 4), *index = calloc((size_t)rows * (size_t)most, 4), *kept = malloc((size_t)most * 4);
+    double named = 0, ms, error = 0, peer_ms = cudnn(a->heads, a->kv_heads, a->head_dim, N);
+    seed = 29;
+    for (int64_t r = 0; r < rows; r++) {
+        int i = (int)(r % N);
+        count[r] = draw_list(how, i / block, N / block, most, i, kept, index + r * most);
+        named += (double)count[r] * block * a->heads / lists;
+    }
+    sf_pattern p = {.kind = SF_BLOCKS, .heads = lists, .block_q = 1, .block_k = block};
+    p.first = (sf_lists){rows, most, uploaded(count, (size_t)rows * 4), uploaded(index, (size_t)rows * (size_t)most * 4)};
+    TIME(ms, 1, b.ops->prefill(&b, a, &p, out));
+    for (int row = N - 1; row > 0; row /= 3) {
+        sf_pattern pages = {.kind = SF_PAGES, .heads = a->kv_heads, .page = block};
+        int32_t *counts = malloc((size_t)a->kv_heads * 4), *numbers = malloc((size_t)(a->kv_heads * most) * 4);
+        for (int g = 0; g < a->kv_heads; g++) {
+            int64_t list = (int64_t)(lists == 1 ? 0 : apart ? g * group + 1 : g) * N + row;
+            counts[g] = count[list];
+            memcpy(numbers + (int64_t)g * most, index + list * most, (size_t)most * 4);
+        }
+        pages.first = (sf_lists){a->kv_heads, most, uploaded(counts, (size_t)a->kv_heads * 4),
+                                 uploaded(numbers, (size_t)(a->kv_heads * most) * 4)};
+        error = fmax(error, row_error(a, row, &pages, apart ? 1 : -1, out));
+        b.ops->free(&b, pages.first.count), b.ops->free(&b, pages.first.index);
+        free(counts), free(numbers);
+    }
+    printf("single %-7s %2d/%d dim %3d %6d block %3d x %4d, lists %2d %8.3f ms  %6.0f TFLOP/s  %3.0f %% of ideal  error %.1e\n", CHOSEN[how], a->heads, a->kv_heads,
+           a->head_dim, N, block, most, lists, ms, 4 * named * a->head_dim / ms / 1e9,
+           100 * named / (.5 * a->heads * N * (double)N) * peer_ms / ms, error);
+    fflush(stdout);
+    b.ops->free(&b, p.first.count), b.ops->free(&b, p.first.index);
+    free(count), free(index), free(kept);
+}
+
+static void single_queries(void)
+{
+    sf_attention a = scene(64, 4, 128, 65536);
+    void *out = room((size_t)a.queries * (size_t)(a.heads * a.head_dim) * 2);
+    for (enum chosen how = RANDOM; how <= ALIKE; how++) singles(&a, out, 64, 16, a.kv_heads, how); /* NSA's selected branch */
+    singles(&a, out, 1, 2048, 1, RANDOM);                                                          /* DSA */
+    free_scene(&a);
+    a = scene(32, 8, 128, 65536);
+    for (enum chosen how = RANDOM; how <= ALIKE; how += ALIKE) {
+        singles(&a, out, 64, 16, a.kv_heads, how);
+        singles(&a, out, 512, 8, a.heads, how); /* MoBA */
+    }
+    b.ops->free(&b, out);
+    free_scene(&a);
 }
 
 /* 1024 columns; diagonals in clusters of `cluster` neighbours. */
@@ -366,12 +458,18 @@ static int indexers(void)
 
 int main(int argc, char **argv)
 {
-    const bool quick = argc > 2 && strcmp(argv[2], "quick") == 0, steps = argc > 2 && strcmp(argv[2], "decode") == 0;
+    const char *part = argc > 2 ? argv[2] : "";
+    const bool quick = strcmp(part, "quick") == 0, single = strcmp(part, "single") == 0, steps = strcmp(part, "decode") == 0;
     const int only = argc > 3 ? atoi(argv[3]) : 0;
     if (argc > 1) read_peers(argv[1]);
     if (sf_backend_open("cuda", 0, &b) != SF_OK) return printf("%s\n", sf_error()), 1;
     b.meter = &meter;
     if (argc > 1 && strcmp(argv[1], "index") == 0) return indexers();
+    if (single) {
+        single_queries();
+        sf_backend_close(&b);
+        return printf("%d rows out of tolerance\n", failures), failures != 0;
+    }
     ceilings();
     static const int whole[][3] = {{32, 8, 128}, {32, 8, 64}, {16, 8, 256}};
     for (int i = 0; i < 3 && !steps; i++)
@@ -397,6 +495,7 @@ int main(int argc, char **argv)
         b.ops->free(&b, out);
         free_scene(&a);
     }
+    if (!only || only == 128) single_queries();
     for (int i = 0; i < 3; i += 2) {
         if (only && whole[i][2] != only) continue;
         decode(whole[i][0], whole[i][1], whole[i][2], 32768, 1);

@@ -169,5 +169,7 @@ rivals = sections.get("rivals", "")
 for shape, block, density, ms in re.findall(r"^flex (\d+ \d+ \d+ \d+) (\d+) ([\d.]+) ([\d.]+)$", rivals, re.M):
     ideal, ours = 100 * float(density) * cudnn.get(shape, 0) / float(ms), blocks(block, "per head", "32/8", 128)("bench")
     print(f"FlexAttention, blocks of {block} a head its own: {ms} ms, {ideal:.0f} % of ideal; here {spread(ours, ' %') if ours else '-'}")
-for line in re.findall(r"^nsa .*# .*$", rivals, re.M):
-    print("flash-linear-attention's NSA, selected branch:", line[4:])
+for how, shape, ms, rate in re.findall(r"^nsa (\w+) (\d+ \d+ \d+ \d+ \d+ \d+) ([\d.]+)  # (\d+) TFLOP/s", rivals, re.M):
+    ours = said("bench", rf"^single {how} +64/4 .*block +64 x +16, .*? ([\d.]+) ms"), said("bench", rf"^single {how} +64/4 .*block +64 x +16, .* (\d+) TFLOP/s")
+    here = f"{spread(ours[0], ' ms')}, {spread(ours[1], ' TFLOP/s')}, {min(ours[1]) / float(rate):.2f} x the rate" if all(ours) else "-"
+    print(f"flash-linear-attention's NSA, selected branch, {how} lists: {ms} ms, {rate} TFLOP/s of computed pairs; here {here}")

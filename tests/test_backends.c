@@ -79,6 +79,8 @@ static const struct suite {
     {"long_rows", long_rows_case, 8, 0, .seed = 5500, .size = 20000, .every = 2, .larger = 70000},
     {"prefill", prefill_case, 120, 25, .seed = 6000, .size = 150, .every = 5, .larger = 400},
     {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},
+    {"single", single_case, 120, 25, .seed = 6300, .size = 150, .every = 5, .larger = 500},
+    {"long_single", single_case, 8, 0, .seed = 6450, .size = 2100},
     {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
     {"long_within", long_within_case, 12, 2, .seed = 6600, .size = 3000, .every = 4, .larger = 40000},
     {"masses", masses_case, 40, 20, .seed = 6700, .size = 300, .every = 10, .larger = 1200},

@@ -50,6 +50,80 @@ static void prefill_rows(twin *t, uint64_t seed, int most_keys, bool rich)
     end_case(t, c.what);
 }
 
+/* The list of query `position` under lists of single queries: blocks that are drawn, or (alike) such as stay from query to query with the first
+ * one's, the one's before and its own; returns their number. kept: [blocks], of the query before. */
+static int single_list(twin *t, bool alike, int density, int own, bool forced, uint8_t *kept, int32_t *to)
+{
+    int n = 0;
+    for (int j = 0; j <= own; j++) {
+        if (!alike || in_range(t, 0, 15) == 0) kept[j] = in_range(t, 0, 99) < density;
+        if (kept[j] || ((alike || forced) && j == own) || (alike && (j == 0 || j == own - 1))) to[n++] = j;
+    }
+    return n;
+}
+
+/* Every query a list of its own; and what a row comes to follows from its own list, whatever the others beside it name: to the bit. */
+static void single_case(twin *t, uint64_t seed, int most_keys)
+{
+    begin_case(t, seed);
+    scene c;
+    const bool host = t->b[1].activation == SF_F32;
+    int kv_heads = ONE_OF(t, 1, 1, 2, 3), group = ONE_OF(t, 1, 4, 16, 16, 5, 32), dim = host ? ONE_OF(t, 16, 40) : ONE_OF(t, 64, 128, 128, 128, 256, 80);
+    int keys = in_range(t, 1, most_keys), queries = ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
+    if (kv_heads * group > 64) kv_heads = 1;
+    fill_scene(t, &c, seed, kv_heads, group, dim, queries, keys, 0, ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys), false);
+    give_pairs(t, &c), give_lse(t, &c);
+    const int heads = ONE_OF(t, 1, kv_heads, kv_heads, kv_heads * group), block = ONE_OF(t, 1, 8, 16, 32, 64, 64, 64, 64, 128, 256),
+              blocks = (keys + block - 1) / block, density = ONE_OF(t, 2, 20, 60, 100);
+    const bool alike = ONE_OF(t, 0, 1), empty = ONE_OF(t, 0, 1);
+    tell(&c, " heads %d block %d density %d alike %d empty %d", heads, block, density, alike, empty);
+    const int64_t rows = (int64_t)heads * queries, stride = blocks + in_range(t, 0, 2), n = (int64_t)queries * c.a[0].heads * dim;
+    int32_t *count[2], *index[2]; /* the lists; others for even queries */
+    uint8_t *kept = calloc((size_t)blocks, 1);
+    for (int i = 0; i < 2; i++) {
+        count[i] = calloc((size_t)rows, sizeof **count), index[i] = calloc((size_t)(rows * stride), sizeof **index);
+        for (int64_t r = 0; r < rows; r++) {
+            const int own = (keys - queries + (int)(r % queries)) / block;
+            if (i == 1 && r % queries % 2) {
+                count[1][r] = count[0][r];
+                memcpy(index[1] + r * stride, index[0] + r * stride, (size_t)stride * sizeof **index);
+            } else {
+                count[i][r] = single_list(t, i ? !alike : alike, density, own, !empty, kept, index[i] + r * stride);
+            }
+        }
+    }
+    sf_pattern p[2];
+    void *to[2];
+    float *out[3];
+    for (int s = 0; s < 2; s++) {
+        p[s] = (sf_pattern){.kind = SF_BLOCKS, .heads = heads, .block_q = 1, .block_k = block, .empty = empty};
+        p[s].first = (sf_lists){rows, stride, put(t, s, count[0], (size_t)rows * sizeof **count),
+                                put(t, s, index[0], (size_t)(rows * stride) * sizeof **index)};
+        to[s] = activation_room(t, s, n);
+    }
+    BOTH(t, prefill(&t->b[s], &c.a[s], &p[s], to[s]));
+    for (int s = 0; s < 2; s++) out[s] = get_activations(t, s, to[s], n);
+    agree(t, out[0], out[1], n, c.tolerance, c.what);
+    lse_agree(t, &c, &p[0]);
+    pairs_agree(t, &c);
+    observe_pattern(t, &c, p);
+    sf_attention again = c.a[1];
+    again.pairs = NULL, again.lse = NULL;
+    p[1].first.count = put(t, 1, count[1], (size_t)rows * sizeof **count);
+    p[1].first.index = put(t, 1, index[1], (size_t)(rows * stride) * sizeof **index);
+    void *other = activation_room(t, 1, n);
+    OK(t, 1, t->b[1].ops->prefill(&t->b[1], &again, &p[1], other));
+    out[2] = get_activations(t, 1, other, n);
+    const int64_t width = (int64_t)c.a[0].heads * dim;
+    for (int64_t i = 0; i < n; i++)
+        if (i / width % 2 && out[1][i] != out[2][i])
+            fail_msg("%s: row %lld differs beside rows of other lists", c.what, (long long)(i / width));
+    for (int i = 0; i < 3; i++) free(out[i]);
+    for (int i = 0; i < 2; i++) free(count[i]), free(index[i]);
+    free(kept);
+    end_case(t, c.what);
+}
+
 /* Rows normalised by α-entmax, of many rows and of one; what weighs is counted alike. Where all logits are as many units apart as
  * float has digits there, ties are broken by rounding: such values are left out. */
 static void entmax_case(twin *t, uint64_t seed, int most_keys)

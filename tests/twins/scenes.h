@@ -73,14 +73,10 @@ static float scene_cap(twin *t, int values)
     return able && in_range(t, 0, 3) == 0 ? 1.5f : 0;
 }
 
-static void make_scene(twin *t, scene *c, uint64_t seed, bool decode, bool rich, bool ragged, int most_keys)
+/* A scene of this shape; cache, queries and scores of their kinds at random. */
+static void fill_scene(twin *t, scene *c, uint64_t seed, int kv_heads, int group, int dim, int queries, int keys, int tail, int window, bool ragged)
 {
-    int kv_heads = ONE_OF(t, 1, 2, 3), group = ONE_OF(t, 1, 2, 3, 4, 7),
-        dim = ONE_OF(t, 16, 40, 64, 64, 80, 128, 128, 128, 256, 256);
-    smaller_on_host(t, rich, &kv_heads, group, &dim);
-    int keys = in_range(t, 1, most_keys), queries = decode ? 1 : ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
-    int tail = decode ? in_range(t, 0, keys - 1) / 3 : 0;
-    int window = ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys), values = in_range(t, 0, VALUES - 1);
+    int values = in_range(t, 0, VALUES - 1);
     sf_kv_part prompt[2], rest[2];
     make_part(t, kv_heads, dim, keys - tail, ragged, values, prompt);
     make_part(t, kv_heads, dim, tail, false, values, rest);
@@ -106,6 +102,17 @@ static void make_scene(twin *t, scene *c, uint64_t seed, bool decode, bool rich,
     snprintf(c->what, sizeof c->what, "seed %llu: heads %d/%d dim %d queries %d keys %d tail %d window %d values %d%s%s",
              (unsigned long long)seed, kv_heads * group, kv_heads, dim, queries, keys, tail, window, values,
              ragged ? " ragged" : "", prompt[0].index ? " view" : "");
+}
+
+static void make_scene(twin *t, scene *c, uint64_t seed, bool decode, bool rich, bool ragged, int most_keys)
+{
+    int kv_heads = ONE_OF(t, 1, 2, 3), group = ONE_OF(t, 1, 2, 3, 4, 7),
+        dim = ONE_OF(t, 16, 40, 64, 64, 80, 128, 128, 128, 256, 256);
+    smaller_on_host(t, rich, &kv_heads, group, &dim);
+    int keys = in_range(t, 1, most_keys), queries = decode ? 1 : ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
+    int tail = decode ? in_range(t, 0, keys - 1) / 3 : 0;
+    int window = ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys);
+    fill_scene(t, c, seed, kv_heads, group, dim, queries, keys, tail, window, ragged);
 }
 
 static void give_pairs(twin *t, scene *c)
