@@ -670,7 +670,7 @@ bool sf_hopper_takes(sf_backend *b, const sf_attention *a, const sf_pattern *p, 
     if (share != SF_SHARE_ALL || p->repeat > 1) return false;
     if (p->heads != a->heads && a->heads / a->kv_heads > 64) return false;
     if (p->kind == SF_COLUMNS_DIAGONALS) return (a->keys - a->queries) % 8 == 0;
-    return p->block_k % 8 == 0 && (KEYS % p->block_k == 0 || p->block_k % KEYS == 0);
+    return sf_gather_takes(a, p) || (p->block_k % 8 == 0 && (KEYS % p->block_k == 0 || p->block_k % KEYS == 0));
 }
 
 sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, sf_cuda_share share,
@@ -678,6 +678,7 @@ sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_patte
 {
     const int rows = rows_together(a, pattern);
     const bool wide = rows > 64;
+    if (sf_gather_takes(a, pattern)) return sf_gather_prefill(b, a, pattern, to);
     if (sf_narrow_takes(a, pattern, rows)) return sf_narrow_prefill(b, a, pattern, rows, to);
     if (a->head_dim == 256) return wide ? run<256, 2>(b, a, pattern, share, to) : run<256, 1>(b, a, pattern, share, to);
     if (a->head_dim == 128) return wide ? run<128, 2>(b, a, pattern, share, to) : run<128, 1>(b, a, pattern, share, to);
