@@ -679,6 +679,7 @@ sf_status sf_hopper_prefill(sf_backend *b, const sf_attention *a, const sf_patte
     const int rows = rows_together(a, pattern);
     const bool wide = rows > 64;
     if (sf_gather_takes(a, pattern)) return sf_gather_prefill(b, a, pattern, to);
+    if (sf_single_takes(a, pattern)) return sf_single_prefill(b, a, pattern, to);
     if (sf_narrow_takes(a, pattern, rows)) return sf_narrow_prefill(b, a, pattern, rows, to);
     if (a->head_dim == 256) return wide ? run<256, 2>(b, a, pattern, share, to) : run<256, 1>(b, a, pattern, share, to);
     if (a->head_dim == 128) return wide ? run<128, 2>(b, a, pattern, share, to) : run<128, 1>(b, a, pattern, share, to);

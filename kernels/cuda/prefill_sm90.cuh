@@ -1,5 +1,5 @@
-/* What the prefill kernels for Hopper share (prefill_sm90.cu, narrow_sm90.cu, gather_sm90.cu): their queries, what a row has come to, and where it
- * goes. */
+/* What the prefill kernels for Hopper share (prefill_sm90.cu, narrow_sm90.cu, single_sm90.cu, units_sm90.cu, gather_sm90.cu): their
+ * queries, what a row has come to, and where it goes. */
 #ifndef SF_CUDA_PREFILL_SM90_CUH
 #define SF_CUDA_PREFILL_SM90_CUH
 
