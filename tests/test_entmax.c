@@ -194,6 +194,49 @@ static void rows_without_keys(void **state)
     }
 }
 
+/* A device of bf16 beside the reference: the same pairs, so many of them that weigh, logits that differ as its roundings do, and the same
+ * bits whether a prompt goes through it whole or in pieces. */
+static void on_a_device(void **state)
+{
+    enum { TOKENS = 170 };
+    static const float alphas[] = {1.5f, 2, 1.3f};
+    static float logits[3][TOKENS * VOCAB];
+    needs_device(*state);
+    for (int kind = 0; kind < 6; kind++) {
+        sf_model_config c = entmax_shape(alphas[kind / 2], kind % 2);
+        c.layers = LAYERS, c.attention_scale = 1;
+        sf_count found[2][SF_PHASES];
+        for (int d = 0; d < 2; d++) {
+            world w;
+            result r;
+            int32_t token[TOKENS];
+            open_entmax(&w, d ? *state : "reference", &c);
+            set_arms(1, (arm[]){{NULL, NULL}}, &r);
+            run(w.engine, TOKENS, 3, 1, &r);
+            for (int phase = 0; phase < SF_PHASES; phase++) found[d][phase] = r.lane.meter.at[phase][SF_ATTENTION];
+            fill_prompt(token, TOKENS, 3);
+            OK(sf_engine_logits(w.engine, token, TOKENS, logits[d]));
+            sf_engine_set_chunk(w.engine, 33);
+            OK(sf_engine_logits(w.engine, token, TOKENS, logits[2]));
+            assert_memory_equal(logits[d], logits[2], sizeof logits[2]);
+            close_world(&w);
+        }
+        const uint64_t d = 8, pairs = found[0][SF_PREFILL].pairs;
+        double apart = 0, size = 0, weighs[2];
+        assert_int_equal(found[1][SF_PREFILL].pairs, pairs);
+        for (int i = 0; i < 2; i++) weighs[i] = (double)(found[i][SF_PREFILL].flops - pairs * (2 * d + 3)) / (2 * d);
+        if (!(weighs[0] > 0 && fabs(weighs[1] / weighs[0] - 1) < 0.05)) fail_msg("%g keys weigh, expected about %g", weighs[1], weighs[0]);
+        assert_true(found[1][SF_DECODE].pairs > 0 && found[1][SF_DECODE].flops > found[1][SF_DECODE].pairs * (2 * d + 3));
+        for (int i = 0; i < TOKENS * VOCAB; i++) {
+            const double by = (double)logits[1][i] - (double)logits[0][i];
+            apart += by * by, size += (double)logits[0][i] * (double)logits[0][i];
+        }
+        printf("%g-entmax%s on %s: logits differ by %.1e, %.4f of the pairs weigh, %.4f on the reference\n", (double)c.entmax_alpha,
+               c.query_scales ? ", scaled queries" : "", (const char *)*state, sqrt(apart / size), weighs[1] / (double)pairs, weighs[0] / (double)pairs);
+        assert_true(sqrt(apart / size) < 0.1);
+    }
+}
+
 static void bad_numbers(void **state)
 {
     (void)state;
@@ -212,6 +255,7 @@ static void bad_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(counted_as_by_hand), cmocka_unit_test(decodes_as_it_prefills),
-                                       cmocka_unit_test(with_methods), cmocka_unit_test(rows_without_keys), cmocka_unit_test(bad_numbers)};
+                                       cmocka_unit_test(with_methods), cmocka_unit_test(rows_without_keys), cmocka_unit_test(bad_numbers),
+                                       cmocka_unit_test_prestate(on_a_device, "cuda"), cmocka_unit_test_prestate(on_a_device, "cpu")};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

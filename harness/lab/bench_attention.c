@@ -36,7 +36,8 @@ struct bench {
     sf_pattern pattern;
     const sf_cache_format *cache; /* that the prompt is packed to; NULL: it is exact */
     double alpha;            /* dense rows are normalised by α-entmax; 0: by softmax */
-    uint64_t *weighed;       /* [H] */
+    uint64_t *weighed;       /* [H] backend memory, only with α … */
+    uint64_t *weighs;        /* … and what is downloaded of it */
     double dense[SF_PHASES]; /* median seconds of dense attention */
 };
 
@@ -151,10 +152,12 @@ static sf_status measure(struct bench *x, const char *name, struct growths *grow
     SF_TRY(x->backend.ops->count_pairs(&x->backend, &x->a, &x->pattern, &pairs));
     double weighed = (double)pairs;
     if (x->alpha != 0) {
-        memset(x->weighed, 0, (size_t)x->heads * sizeof *x->weighed);
+        const size_t bytes_of = (size_t)x->heads * sizeof *x->weighed;
+        SF_TRY(x->backend.ops->zero(&x->backend, x->weighed, bytes_of));
         x->a.weighed = x->weighed, weighed = 0;
         SF_TRY(attend(x));
-        for (int h = 0; h < x->heads; h++) weighed += (double)x->weighed[h];
+        SF_TRY(x->backend.ops->download(&x->backend, x->weighs, x->weighed, bytes_of));
+        for (int h = 0; h < x->heads; h++) weighed += (double)x->weighs[h];
     }
     double n = x->tokens, causal = (phase == SF_PREFILL ? 0.5 * n * (n + 1) : n + TAIL) * x->heads;
     if (!x->choose_only) bytes += kv_bytes(x, (double)pairs);
@@ -284,16 +287,17 @@ static sf_status bench_tokens(struct bench *x, bool prefill, bool decode)
     sf_status status = sf_synthetic_open(&x->on, &x->backend);
     size_t bytes = sf_bytes(x->backend.activation, (int64_t)x->tokens * x->heads * x->head_dim);
     if (status == SF_OK) status = x->backend.ops->alloc(&x->backend, bytes, &x->out);
-    x->weighed = calloc((size_t)x->heads, sizeof *x->weighed);
-    if (!x->weighed) status = sf_fail(SF_NO_MEMORY, "bench: no memory");
+    x->weighs = calloc((size_t)x->heads, sizeof *x->weighs);
+    if (!x->weighs) status = sf_fail(SF_NO_MEMORY, "bench: no memory");
+    if (status == SF_OK) status = x->backend.ops->alloc(&x->backend, (size_t)x->heads * sizeof *x->weighed, (void **)&x->weighed);
     if (x->args->entmax.n && !x->backend.ops->entmax) status = sf_fail(SF_UNSUPPORTED, "--entmax: %s has no attention by α-entmax", x->args->device);
     if (status == SF_OK) print_head(x);
     if (status == SF_OK && prefill) status = bench_phase(x, SF_PREFILL);
     if (status == SF_OK && decode) status = bench_phase(x, SF_DECODE);
     if (x->out) x->backend.ops->free(&x->backend, x->out);
-    x->out = NULL;
-    free(x->weighed);
-    x->weighed = NULL;
+    if (x->weighed) x->backend.ops->free(&x->backend, x->weighed);
+    free(x->weighs);
+    x->out = NULL, x->weighed = x->weighs = NULL;
     sf_synthetic_close(&x->on);
     return status;
 }

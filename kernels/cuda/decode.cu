@@ -55,6 +55,7 @@
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/device.cuh"
+#include "kernels/cuda/entmax.cuh"
 #include "kernels/cuda/packed.cuh"
 
 #include <string.h>
@@ -846,6 +847,7 @@ static sf_status decode_listed(sf_backend *b, int lanes, const sf_attention *con
 sf_status sf_cuda_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern,
                          void *out)
 {
+    if (lanes && a[0]->alpha != 0) return sf_cuda_entmax_decode(b, lanes, a, pattern, (bf16 *)out);
     for (int l = 0, n; l < lanes; l += n) {
         bf16 *to = (bf16 *)out + (int64_t)l * a[l]->heads * a[l]->head_dim;
         bool parts = sf_cuda_decodes_parts(a[l], pattern[l]);

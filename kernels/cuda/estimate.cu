@@ -6,6 +6,7 @@
  * stored.
  *
  * Test: make test-cuda. */
+#include "kernels/cuda/entmax.cuh"
 #include "kernels/cuda/packed.cuh"
 #include "kernels/cuda/select.cuh"
 
@@ -264,8 +265,8 @@ __global__ void row_scores(const bf16 *q, sf_kv kv, int H, int group, int D, int
     }
 }
 
-/* p [H, rows, N] of query rows [first, first + rows) */
-static sf_status queue_rows(sf_backend *b, const sf_attention *a, int first, int rows, float *p)
+/* Logits [H, rows, N] of query rows [first, first + rows) */
+static sf_status queue_row_scores(sf_backend *b, const sf_attention *a, int first, int rows, float *p)
 {
     cudaStream_t stream = sf_cuda_of(b)->stream;
     int blocks = ceil_div(a->keys, 8), most = rows == 1 ? 512 : 16; /* of many rows each fills the device less */
@@ -273,15 +274,28 @@ static sf_status queue_rows(sf_backend *b, const sf_attention *a, int first, int
         (const bf16 *)a->q, a->kv, a->heads, a->heads / a->kv_heads, a->head_dim, a->queries, a->keys, a->window, first,
         a->scale, a->softcap, p);
     LAUNCH_TRY(row_scores);
-    softmax_rows<<<a->heads * rows, rows == 1 ? 1024 : THREADS, 0, stream>>>(p, a->keys, true);
+    return SF_OK;
+}
+
+/* Their softmax. */
+static sf_status queue_rows(sf_backend *b, const sf_attention *a, int first, int rows, float *p)
+{
+    SF_TRY(queue_row_scores(b, a, first, rows, p));
+    softmax_rows<<<a->heads * rows, rows == 1 ? 1024 : THREADS, 0, sf_cuda_of(b)->stream>>>(p, a->keys, true);
     LAUNCH_TRY(softmax_rows);
     return SF_OK;
+}
+
+sf_status sf_cuda_entmax_row(sf_backend *b, const sf_attention *a, int row, float *p)
+{
+    SF_TRY(queue_row_scores(b, a, row, 1, p));
+    return sf_cuda_entmax_rows(b, p, a->heads, a->keys, a->alpha);
 }
 
 sf_status sf_cuda_key_probabilities(sf_backend *b, const sf_attention *a, float *p)
 {
     SF_TRY(sf_cache_refuse(&a->kv.prompt, "key_probabilities"));
-    SF_TRY(queue_rows(b, a, 0, 1, p));
+    SF_TRY(a->alpha != 0 ? sf_cuda_entmax_row(b, a, 0, p) : queue_rows(b, a, 0, 1, p));
     sf_meter_key_probabilities(b, a);
     return SF_OK;
 }

@@ -323,10 +323,30 @@ sf_status sf_cuda_add(sf_backend *b, float *x, const void *y, int64_t n, float s
     return SF_OK;
 }
 
-/* Models with α-entmax, the only ones that ask for it, are refused before. */
-sf_status sf_cuda_scale_queries(sf_backend *, void *, int64_t, int, int, const int32_t *, const float *, const float *, float, float)
+/* A warp a row and head. */
+__global__ void scale_queries(bf16 *q, int64_t n, int heads, int head_dim, const int32_t *position, const float *beta, const float *gamma,
+                              float delta, float range)
 {
-    return sf_fail(SF_UNSUPPORTED, "queries that are scaled by their position are not computed on cuda; run it on cpu");
+    sf_begin();
+    const int64_t i = blockIdx.x * (int64_t)(blockDim.x / 32) + threadIdx.x / 32;
+    if (i >= n) return;
+    const float soft = beta[i] > 30 ? beta[i] : log1pf(expf(beta[i])),
+                by = delta + soft * powf(logf((float)position[i / heads] + 2), range * tanhf(gamma[i]));
+    for (int d = threadIdx.x % 32; d < head_dim; d += 32) {
+        bf16 *x = q + i * head_dim + d;
+        *x = __float2bfloat16(__bfloat162float(*x) * by);
+    }
+}
+
+sf_status sf_cuda_scale_queries(sf_backend *b, void *q, int64_t rows, int heads, int head_dim, const int32_t *position, const float *beta,
+                                const float *gamma, float delta, float range)
+{
+    const int64_t n = rows * heads;
+    if (n)
+        SF_TRY(sf_cuda_follow(b, scale_queries, (unsigned)ceil_div<int64_t>(n, THREADS / 32), THREADS, 0, (bf16 *)q, n, heads, head_dim, position,
+                              beta, gamma, delta, range));
+    sf_meter_scale_queries(b, rows, heads, head_dim);
+    return SF_OK;
 }
 
 __global__ void sink_rows(bf16 *out, const float *lse, const float *sink, int64_t n, int heads, int head_dim)

@@ -1,5 +1,6 @@
 /* Patterns on the device: preparing them for the executors, counting their pairs, checking them, and measuring the
  * attention mass they cover. Shapes and the idea are in pattern.cuh. Test: make test-cuda. */
+#include "kernels/cuda/entmax.cuh"
 #include "kernels/cuda/pattern.cuh"
 extern "C" {
 #include "kernels/host.h"
@@ -687,6 +688,32 @@ __global__ void mean_mass(const share_of_mass *part, int rows, int H, int parts,
     if (threadIdx.x == 0) covered[blockIdx.x] = mean / rows;
 }
 
+/* A block a head (blockIdx.y): covered[h] (+)= what of p [H, N], a row's probabilities, lies on keys that are named, over `rows`. */
+__global__ void named_mass(const float *p, const __grid_constant__ named pattern, int group, int row, int T, int N, int rows, bool first,
+                           float *covered)
+{
+    __shared__ float shared[32];
+    const int head = blockIdx.y, position = N - T + row;
+    float sum = 0;
+    for (int key = threadIdx.x; key <= position; key += blockDim.x)
+        if (any_names(pattern, group, head, row, N - T, T, key)) sum += p[(int64_t)head * N + key];
+    sum = block_sum(sum, shared);
+    if (threadIdx.x == 0) covered[head] = (first ? 0 : covered[head]) + sum / rows;
+}
+
+static sf_status entmax_mass(sf_backend *b, const sf_attention *a, const named *patterns, int rows, const int32_t *row, float *covered)
+{
+    float *p;
+    SF_TRY(sf_cuda_workspace(b, (size_t)a->heads * a->keys * sizeof *p, (void **)&p));
+    for (int r = 0; r < rows; r++) {
+        SF_TRY(sf_cuda_entmax_row(b, a, row[r], p));
+        named_mass<<<dim3(1, a->heads), 256, 0, sf_cuda_of(b)->stream>>>(p, *patterns, a->heads / a->kv_heads, row[r], a->queries, a->keys, rows,
+                                                                        r == 0, covered);
+        LAUNCH_TRY(named_mass);
+    }
+    return SF_OK;
+}
+
 sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *pattern, int rows, const int32_t *row,
                        float *covered)
 {
@@ -697,6 +724,7 @@ sf_status sf_cuda_mass(sf_backend *b, const sf_attention *a, const sf_pattern *p
     named patterns = {};
     patterns.parts = pattern->kind == SF_PARTS ? pattern->parts : 1;
     for (int k = 0; k < patterns.parts; k++) patterns.part[k] = pattern->kind == SF_PARTS ? pattern->part[k] : *pattern;
+    if (a->alpha != 0) return entmax_mass(b, a, &patterns, rows, row, covered);
     share_of_mass *part;
     SF_TRY(sf_cuda_workspace(b, (size_t)rows * a->heads * parts * sizeof *part, (void **)&part));
     for (int done = 0; done < rows; done += MASS_ROWS) {

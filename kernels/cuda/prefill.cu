@@ -20,6 +20,7 @@
  * Scores may have a bias (of summaries), and a pass may join what others left.
  *
  * Test: make test-cuda. */
+#include "kernels/cuda/entmax.cuh"
 #include "kernels/cuda/hopper.cuh"
 #include "kernels/cuda/pattern.cuh"
 
@@ -338,6 +339,7 @@ sf_status sf_cuda_prefill(sf_backend *b, const sf_attention *a, const sf_pattern
     if (a->queries == 0) return SF_OK;
     if (a->kv.tail.n)
         return sf_fail(SF_INTERNAL, "prefill: the cache has a tail of %d keys; it must be empty", a->kv.tail.n);
+    if (a->alpha != 0) return sf_cuda_entmax_prefill(b, a, pattern, (bf16 *)out);
     sf_mark mark = sf_scratch_mark(b);
     sf_status status = pattern->kind == SF_PARTS && pattern->gated ? take_gated(b, a, pattern, (bf16 *)out)
                                                                    : take_softmax(b, a, pattern, !pattern->empty, (bf16 *)out);
