@@ -233,26 +233,22 @@ __device__ static inline bool all_see(const sf_cuda_plan &p, const sf_cuda_tile 
     return inside && (key < p.sinks || key > last.position - p.local || first.position >= p.dense_from);
 }
 
-/* A tile of rows as a thread has it: rows warp · 16 · SETS + lane / 4 + 8 r, for 2 · SETS of them. */
-template <int SETS> struct rows_at {
-    int row[2 * SETS];
-    sf_cuda_row sight[2 * SETS];
-    sf_cuda_row first, last; /* of the tile */
-    bool live[2 * SETS];
+/* A tile of rows as a thread has it: rows warp · 16 · SETS + lane / 4 + 8 r, for 2 · SETS of them, a bit each. */
+struct rows_at {
+    unsigned live, full; /* full: it sees all its keys, by a list of bands */
 };
 
-template <int SETS> __device__ static inline rows_at<SETS> rows_of(const sf_cuda_plan &p, const sf_cuda_tile &t)
+template <int SETS> __device__ static inline int row_at(int r) { return threadIdx.x / 32 * 16 * SETS + threadIdx.x % 32 / 4 + 8 * r; }
+
+template <int SETS> __device__ static inline rows_at rows_of(const sf_cuda_plan &p, const sf_cuda_tile &t)
 {
-    rows_at<SETS> x;
-    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    x.first = sf_cuda_row_of(p, t.position, false), x.last = sf_cuda_row_of(p, t.position + (t.queries - 1) * p.every, false);
+    rows_at x = {};
 #pragma unroll
     for (int r = 0; r < 2 * SETS; r++) {
-        x.row[r] = warp * 16 * SETS + lane / 4 + 8 * r;
-        int at = x.row[r] / p.packed;
-        bool full = p.kind == SF_BANDS && at < t.queries && sf_cuda_full(p, t.selection, t.query + at);
-        x.sight[r] = sf_cuda_row_of(p, t.position + at * p.every, full);
-        x.live[r] = x.row[r] < t.queries * p.packed;
+        const int row = row_at<SETS>(r), at = row / p.packed;
+        if (row >= t.queries * p.packed) continue;
+        x.live |= 1u << r;
+        if (p.kind == SF_BANDS && sf_cuda_full(p, t.selection, t.query + at)) x.full |= 1u << r;
     }
     return x;
 }
@@ -261,16 +257,17 @@ template <int SETS> __device__ static inline rows_at<SETS> rows_of(const sf_cuda
  * row does not see a key. Queries are on their way into s.q. All threads of the block. */
 template <int DIM, int SETS, int VALUES, typename Next, typename Body>
 __device__ static inline void walk(layout<DIM, SETS, VALUES> &s, const sf_cuda_plan &p, const sf_cuda_tile &t, const operands &o,
-                                   const rows_at<SETS> &x, const bf16 *k, const bf16 *v, int used, Next next, Body body)
+                                   const rows_at &x, const bf16 *k, const bf16 *v, int used, Next next, Body body)
 {
     typedef layout<DIM, SETS, VALUES> L;
     const int KEYS = L::KEYS, rounds = (t.slots + KEYS - 1) / KEYS, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const sf_cuda_row first = sf_cuda_row_of(p, t.position, false), last = sf_cuda_row_of(p, t.position + (t.queries - 1) * p.every, false);
     auto name_keys = [&](int i, int round) {
         if (threadIdx.x >= KEYS || round >= rounds) return;
         int at = round * KEYS + threadIdx.x, key = sf_cuda_key(p, t, at);
         key = key < used ? key : -1;
         s.key[i % 3][threadIdx.x] = key;
-        bool plain = __all_sync(~0u, all_see(p, t, x.first, x.last, key, at));
+        bool plain = __all_sync(~0u, all_see(p, t, first, last, key, at));
         if (lane == 0) s.plain[i % 3][warp] = plain;
     };
     int at = next(0), after = at < rounds ? next(at + 1) : rounds;
@@ -294,13 +291,13 @@ __device__ static inline void walk(layout<DIM, SETS, VALUES> &s, const sf_cuda_p
         if (!plain) {
             const bool column = at * KEYS >= t.split;
 #pragma unroll
-            for (int n = 0; n < KEYS / 8; n++) {
+            for (int r = 0; r < 2 * SETS; r++) {
+                const sf_cuda_row sight = sf_cuda_row_of(p, t.position + row_at<SETS>(r) / p.packed * p.every, x.full >> r & 1);
 #pragma unroll
-                for (int e = 0; e < 2; e++) {
-                    const int key = s.key[i % 3][n * 8 + lane % 4 * 2 + e];
+                for (int n = 0; n < KEYS / 8; n++) {
 #pragma unroll
-                    for (int r = 0; r < 2 * SETS; r++)
-                        if (!sf_cuda_sees_any(p, t, x.sight[r], key, column)) score[r / 2][n][r % 2 * 2 + e] = -INFINITY;
+                    for (int e = 0; e < 2; e++)
+                        if (!sf_cuda_sees_any(p, t, sight, s.key[i % 3][n * 8 + lane % 4 * 2 + e], column)) score[r / 2][n][r % 2 * 2 + e] = -INFINITY;
                 }
             }
         }
@@ -384,12 +381,9 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
     L &s = *(L *)shared;
     const int ROWS = L::ROWS, KEYS = L::KEYS, OWN = 2 * SETS, TILE = KEYS / 4, lane = threadIdx.x % 32;
     const normaliser w = o.w;
-    list l[OWN];
-#pragma unroll
-    for (int r = 0; r < OWN; r++) {
-        const int64_t from = ((int64_t)blockIdx.x * OWN + r) * ROOM * THREADS + threadIdx.x;
-        l[r] = {o.value + from, o.slot + from};
-    }
+    const int64_t own = (int64_t)blockIdx.x * OWN * ROOM * THREADS + threadIdx.x;
+    const list lists = {o.value + own, o.slot + own};
+    auto list_of = [&](int r) { return list{lists.value + r * (ROOM * THREADS), lists.slot + r * (ROOM * THREADS)}; };
     for (;;) {
         const int item = next_item(s, o.taken);
         if (item >= p.tiles * p.lists) return;
@@ -399,15 +393,15 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
         const bf16 *k = o.k + g * o.capacity * p.D, *v = o.v + g * o.capacity * p.D;
         load_queries<DIM, SETS, 0>(s, p, t, o.q);
         for (int i = threadIdx.x; i < ROWS; i += THREADS) s.weighed[i] = 0;
-        const rows_at<SETS> x = rows_of<SETS>(p, t);
+        const rows_at x = rows_of<SETS>(p, t);
 
         float most[OWN], bound[OWN], low[OWN]; /* low: the bound of a row that is left over, which `bound` then is not */
         int count[OWN];
         bool listed[OWN];
 #pragma unroll
         for (int r = 0; r < OWN; r++) {
-            most[r] = -INFINITY, bound[r] = x.live[r] ? -INFINITY : INFINITY, low[r] = INFINITY;
-            count[r] = 0, listed[r] = x.live[r];
+            most[r] = -INFINITY, bound[r] = x.live >> r & 1 ? -INFINITY : INFINITY, low[r] = INFINITY;
+            count[r] = 0, listed[r] = x.live >> r & 1;
         }
         walk<DIM, SETS, 0>(
             s, p, t, o, x, k, NULL, used, [](int round) { return round; },
@@ -426,7 +420,7 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
 #pragma unroll
                 for (int r = 0; r < OWN; r++) {
                     const float higher = quad_largest(top[r]);
-                    if (!x.live[r]) continue;
+                    if (!(x.live >> r & 1)) continue;
                     if (isnan(higher)) most[r] = higher, bound[r] = INFINITY;
                     if (higher > most[r]) {
                         most[r] = higher;
@@ -439,8 +433,8 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
                         for (int e = 0; e < 2; e++) {
                             const float z = score[r / 2][n][r % 2 * 2 + e];
                             if (!(z > bound[r])) continue;
-                            l[r].value[count[r] * THREADS] = z;
-                            l[r].slot[count[r] * THREADS] = round * KEYS + n * 8 + lane % 4 * 2 + e;
+                            lists.value[(r * ROOM + count[r]) * THREADS] = z;
+                            lists.slot[(r * ROOM + count[r]) * THREADS] = round * KEYS + n * 8 + lane % 4 * 2 + e;
                             count[r]++;
                         }
                     }
@@ -453,7 +447,7 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
                     for (int c = 0; c < OWN; c++) {
                         if (c != r) continue;
                         const bool filled = quad_any(listed[c] && count[c] > ROOM - TILE);
-                        const bool room = raise_bound(w, l[c], filled, most[c], TILE, count[c], bound[c]);
+                        const bool room = raise_bound(w, list_of(c), filled, most[c], TILE, count[c], bound[c]);
                         if (quad_any(!room)) listed[c] = false, low[c] = bound[c], bound[c] = most[c], count[c] = 0;
                     }
                 }
@@ -461,18 +455,21 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
 
         bool left = false;
 #pragma unroll
-        for (int r = 0; r < OWN; r++) left |= x.live[r] && !listed[r] && !isnan(most[r]);
+        for (int r = 0; r < OWN; r++) left |= (x.live >> r & 1) && !listed[r] && !isnan(most[r]);
         left = __syncthreads_or(left);
         if (left && threadIdx.x == 0) *o.any_left = 1;
 #pragma unroll
         for (int r = 0; r < OWN; r++) {
             /* τ, among the row's own */
+            const int row = row_at<SETS>(r);
             float tau = tau_of(w, most[r], bound[r]), total = 0;
-            bool done = !x.live[r] || !listed[r] || isnan(most[r]) || most[r] == -INFINITY;
+            const bool live = x.live >> r & 1;
+            const list l = list_of(r);
+            bool done = !live || !listed[r] || isnan(most[r]) || most[r] == -INFINITY;
             if (done) count[r] = 0;
             for (int step = 0; step < STEPS; step++) {
                 float sum = 0, slope = 0;
-                for (int i = 0; !done && i < count[r]; i++) add_key(w, y_of(w, l[r].value[i * THREADS], most[r], tau), sum, slope);
+                for (int i = 0; !done && i < count[r]; i++) add_key(w, y_of(w, l.value[i * THREADS], most[r], tau), sum, slope);
                 sum = quad_sum(sum), slope = quad_sum(slope);
                 const float next = next_of(w, tau, sum, slope);
                 if (!done && next > tau) tau = next;
@@ -481,22 +478,22 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
             }
             int kept = 0;
             for (int i = 0; i < count[r]; i++) {
-                const float y = y_of(w, l[r].value[i * THREADS], most[r], tau);
+                const float y = y_of(w, l.value[i * THREADS], most[r], tau);
                 if (!(y > 0)) continue;
                 const float weight = weight_of(w, y);
-                l[r].value[kept * THREADS] = weight, l[r].slot[kept * THREADS] = l[r].slot[i * THREADS];
+                l.value[kept * THREADS] = weight, l.slot[kept * THREADS] = l.slot[i * THREADS];
                 total = __fadd_rn(total, weight);
                 kept++;
             }
             total = quad_sum(total);
-            const int all = quad_sum(kept), query = (t.query + x.row[r] / p.packed) * p.every, head = t.head + x.row[r] % p.packed;
-            if (lane % 4 == 0 && x.live[r]) {
-                if (all) atomicAdd(&s.weighed[x.row[r] % p.packed], all);
+            const int all = quad_sum(kept), query = (t.query + row / p.packed) * p.every, head = t.head + row % p.packed;
+            if (lane % 4 == 0 && live) {
+                if (all) atomicAdd(&s.weighed[row % p.packed], all);
                 if (o.complains && most[r] == -INFINITY) sf_raise(o.report, SF_FAULT_EMPTY_ROW, p.layer, head, query);
                 o.left[(int64_t)query * p.H + head] = make_float2(most[r], isnan(most[r]) ? INFINITY : low[r]);
             }
             __syncwarp();
-            const bool mine = x.live[r] && (listed[r] || isnan(most[r]));
+            const bool mine = live && (listed[r] || isnan(most[r]));
             if (isnan(most[r])) total = most[r];
             for (int i = 0; i < 8; i++) {
                 if (!__shfl_sync(~0u, mine, i * 4)) continue;
@@ -505,7 +502,7 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
                 if (isnan(__shfl_sync(~0u, total, i * 4))) {
                     for (int d = lane; d < p.D; d += 32) to[d] = __float2bfloat16(NAN);
                 } else {
-                    gather<DIM>(p, t, l[r], i * 4, kept, total, v, to);
+                    gather<DIM>(p, t, l, i * 4, kept, total, v, to);
                 }
             }
             __syncwarp(); /* before a row of the next tile is put down where this one's was read */
@@ -520,7 +517,7 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
 /* ---- prefill: what many keys weigh in ---- */
 
 template <int DIM>
-__global__ void __launch_bounds__(THREADS) entmax_many(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ operands o)
+__global__ void __launch_bounds__(THREADS, 2) entmax_many(const __grid_constant__ sf_cuda_plan p, const __grid_constant__ operands o)
 {
     typedef layout<DIM, 1, 1> L;
     extern __shared__ __align__(128) unsigned char shared[];
@@ -534,24 +531,26 @@ __global__ void __launch_bounds__(THREADS) entmax_many(const __grid_constant__ s
         if (item >= p.tiles * p.lists) return;
         const sf_cuda_tile t = sf_cuda_tile_of(p, p.tiles - 1 - item / p.lists, item % p.lists);
         if (t.queries == 0) continue;
-        rows_at<1> x = rows_of<1>(p, t);
+        rows_at x = rows_of<1>(p, t);
         float most[2], tau[2];
         int query[2], head[2];
         bool done[2];
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            query[r] = (t.query + x.row[r] / p.packed) * p.every, head[r] = t.head + x.row[r] % p.packed;
-            const float2 left = x.live[r] ? o.left[(int64_t)query[r] * p.H + head[r]] : make_float2(0, INFINITY);
-            x.live[r] = left.y != INFINITY;
-            most[r] = left.x, tau[r] = x.live[r] ? tau_of(w, left.x, left.y) : INFINITY; /* above it nothing is */
-            done[r] = !x.live[r];
+            query[r] = (t.query + row_at<1>(r) / p.packed) * p.every, head[r] = t.head + row_at<1>(r) % p.packed;
+            const float2 left = x.live >> r & 1 ? o.left[(int64_t)query[r] * p.H + head[r]] : make_float2(0, INFINITY);
+            done[r] = left.y == INFINITY;
+            if (done[r]) x.live &= ~(1u << r);
+            most[r] = left.x, tau[r] = !done[r] ? tau_of(w, left.x, left.y) : INFINITY; /* above it nothing is */
         }
-        if (!__syncthreads_or(x.live[0] || x.live[1])) continue;
+        if (!__syncthreads_or(x.live)) continue;
         const int g = t.head / p.group, used = o.count ? o.count[g] : p.N, rounds = (t.slots + KEYS - 1) / KEYS;
         const bf16 *k = o.k + g * o.capacity * p.D, *v = o.v + g * o.capacity * p.D;
         load_queries<DIM, 1, 1>(s, p, t, o.q);
         for (int i = threadIdx.x; i < L::ROWS; i += THREADS) s.weighed[i] = 0;
+        bool first = true;
         auto flagged = [&](int from) {
+            if (first) return from;
             for (; from < rounds; from += 32) {
                 const unsigned on = __ballot_sync(~0u, from + lane < rounds && flag[from + lane]);
                 if (on) return from + __ffs(on) - 1;
@@ -560,7 +559,7 @@ __global__ void __launch_bounds__(THREADS) entmax_many(const __grid_constant__ s
         };
         for (int step = 0; step < STEPS; step++) {
             float total[2] = {0, 0}, slope[2] = {0, 0};
-            auto body = [&](int round, int, float(&score)[1][KEYS / 8][4]) {
+            walk<DIM, 1, 1>(s, p, t, o, x, k, NULL, used, flagged, [&](int round, int, float(&score)[1][KEYS / 8][4]) {
                 bool any = false;
                 float part[2] = {0, 0}, steep[2] = {0, 0}; /* of this tile: short sums */
 #pragma unroll
@@ -576,9 +575,8 @@ __global__ void __launch_bounds__(THREADS) entmax_many(const __grid_constant__ s
                 for (int r = 0; r < 2; r++) total[r] = __fadd_rn(total[r], part[r]), slope[r] = __fadd_rn(slope[r], steep[r]);
                 any = __any_sync(~0u, any);
                 if (lane == 0) ((uint8_t *)(flag + round))[warp] = any;
-            };
-            if (step == 0) walk<DIM, 1, 1>(s, p, t, o, x, k, NULL, used, [](int round) { return round; }, body);
-            else walk<DIM, 1, 1>(s, p, t, o, x, k, NULL, used, flagged, body);
+            });
+            first = false;
 #pragma unroll
             for (int r = 0; r < 2; r++) {
                 const float next = next_of(w, tau[r], quad_sum(total[r]), quad_sum(slope[r]));
@@ -620,8 +618,8 @@ __global__ void __launch_bounds__(THREADS) entmax_many(const __grid_constant__ s
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             total[r] = quad_sum(total[r]), weighed[r] = quad_sum(weighed[r]);
-            if (!x.live[r]) continue;
-            if (lane % 4 == 0) atomicAdd(&s.weighed[x.row[r] % p.packed], weighed[r]);
+            if (!(x.live >> r & 1)) continue;
+            if (lane % 4 == 0) atomicAdd(&s.weighed[row_at<1>(r) % p.packed], weighed[r]);
             const float share = 1 / total[r];
             bf16 *to = o.out + ((int64_t)query[r] * p.H + head[r]) * p.D;
 #pragma unroll
