@@ -51,7 +51,7 @@ wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 ! wanted targets || rm -f "$logs"/*.log # its table is of one call
 made=()
 if [ -z "${RUN:-}" ]; then
-    make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_trained,test_estimates,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} & made+=($!)
+    make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_trained,test_estimates,test_entmax,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} & made+=($!)
 fi
 if [ -n "${OLD:-}" ]; then
     make -C "$OLD" -j"$(nproc)" all build/tests/{bench_cuda,bench_cuda_engine} & made+=($!)
@@ -198,7 +198,7 @@ if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, 
             cuda 8 $test &
     done
 fi
-for name in engine engine_methods trained estimates copies; do
+for name in engine engine_methods trained estimates entmax copies; do
     program test_$name
     ! wanted engine || part $name 60 2 "${words[@]}" &
 done

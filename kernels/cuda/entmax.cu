@@ -702,7 +702,7 @@ sf_status sf_cuda_entmax_prefill(sf_backend *b, const sf_attention *a, const sf_
 
 /* ---- decode ------------------------------------------------------------------------------------------------------- */
 
-enum { LANES = 16, HEADS = 16, TILE_KEYS = 64, TILES_A_BLOCK = 8, FINDERS = 1024, SPLITS = 16, SPLIT_LEAST = 64 };
+enum { LANES = 16, FEW_LANES = 3, HEADS = 16, TILE_KEYS = 64, TILES_A_BLOCK = 8, FINDERS = 1024, SPLITS = 16, SPLIT_LEAST = 64 };
 
 /* What is asked of a lane. Rooms are [H, room] from `at` on. */
 struct asked {
@@ -712,33 +712,35 @@ struct asked {
     int room, each; /* each: query heads that read the same keys */
 };
 
+/* Few lanes, among a kernel's arguments; more are sent to the device first. */
+struct few_lanes {
+    asked lane[FEW_LANES];
+    __device__ const asked &operator[](int i) const { return lane[i]; }
+};
+static_assert(sizeof(few_lanes) < 3800, "room for a kernel's arguments");
+
 struct rooms {
     float *logit, *weight; /* weight, at: of what weighs, one after the other */
     int *slot, *at;
-    unsigned *most; /* [lanes, H] largest logits as ordered() has them; 0: none */
-    int *count;     /* [lanes, H] how many weigh; -1: the row is not a number */
-    float *part;    /* [lanes, H, SPLITS, D] */
+    float *most; /* [lanes, H, stretches] largest logits */
+    int *count;  /* [lanes, H] how many weigh; -1: the row is not a number */
+    float *part; /* [lanes, H, SPLITS, D] */
+    int stretches;
 };
-
-/* Numbers in an order of whole ones, all above 0; NaN above all. */
-__device__ static inline unsigned ordered(float x)
-{
-    const unsigned bits = __float_as_uint(x);
-    return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-__device__ static inline float unordered(unsigned x) { return x >> 31 ? __uint_as_float(x & 0x7fffffffu) : x ? __uint_as_float(~x) : -INFINITY; }
 
 template <int DIM> struct step_layout {
     static const int PITCH = DIM + 8, CHUNKS = DIM / 8, STAGES = DIM > 128 ? 2 : 3;
     bf16 q[HEADS][PITCH], k[STAGES][TILE_KEYS][PITCH];
     const bf16 *row[STAGES + 1][TILE_KEYS];
+    float most[WARPS][HEADS];
     unsigned long long pairs;
 };
 
 /* Logits of some slots of the heads that read them. Grid: stretches of slots x (readers x sixteens of heads) x lanes. */
-template <int DIM>
-__global__ void __launch_bounds__(THREADS) entmax_logits(const asked *lanes, rooms o, int sixteens)
+template <int DIM, typename Lanes>
+__global__ void __launch_bounds__(THREADS) entmax_logits(const __grid_constant__ Lanes lanes, const __grid_constant__ rooms o, int sixteens)
 {
+    sf_begin();
     typedef step_layout<DIM> L;
     extern __shared__ __align__(128) unsigned char shared[];
     L &s = *(L *)shared;
@@ -801,8 +803,13 @@ __global__ void __launch_bounds__(THREADS) entmax_logits(const asked *lanes, roo
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         most[r] = quad_largest(most[r]);
-        const int row = lane / 4 + r * 8;
-        if (lane % 4 == 0 && row < heads && most[r] != -INFINITY) atomicMax(o.most + blockIdx.z * x.H + head + row, ordered(most[r]));
+        if (lane % 4 == 0) s.most[warp][lane / 4 + r * 8] = most[r];
+    }
+    __syncthreads();
+    if (threadIdx.x < heads) {
+        float top = s.most[0][threadIdx.x];
+        for (int i = 1; i < WARPS; i++) top = largest(top, s.most[i][threadIdx.x]);
+        o.most[((int64_t)blockIdx.z * x.H + head + threadIdx.x) * o.stretches + blockIdx.x] = top;
     }
     if (!x.pairs) return;
     if (seen) atomicAdd(&s.pairs, (unsigned long long)seen);
@@ -811,8 +818,11 @@ __global__ void __launch_bounds__(THREADS) entmax_logits(const asked *lanes, roo
 }
 
 /* What weighs, of one head of a lane: τ over what lies within q of the largest logit. Grid: heads x lanes. */
-__global__ void __launch_bounds__(FINDERS) entmax_find(const asked *lanes, rooms o, const normaliser w, sf_cuda_report *report)
+template <typename Lanes>
+__global__ void __launch_bounds__(FINDERS, 1)
+    entmax_find(const __grid_constant__ Lanes lanes, const __grid_constant__ rooms o, const normaliser w, sf_cuda_report *report)
 {
+    sf_begin();
     __shared__ float sums[2][32];
     __shared__ int before[33];
     const asked &a = lanes[blockIdx.y];
@@ -820,7 +830,16 @@ __global__ void __launch_bounds__(FINDERS) entmax_find(const asked *lanes, rooms
     const int h = blockIdx.x, warp = threadIdx.x / 32, lane = threadIdx.x % 32, n = slots_of(x, x.term[0], h).all,
               chunk = (n + FINDERS - 1) / FINDERS * 32, from = warp * chunk, end = min(n, from + chunk);
     const int64_t at = a.at + (int64_t)h * a.room;
-    const float most = unordered(o.most[blockIdx.y * x.H + h]), bound = bound_of(w, most, -1);
+    const float *tops = o.most + ((int64_t)blockIdx.y * x.H + h) * o.stretches;
+    float most = -INFINITY;
+    for (int i = threadIdx.x; i * TILES_A_BLOCK * TILE_KEYS < n; i += FINDERS) most = largest(most, tops[i]);
+    for (int i = 16; i; i >>= 1) most = largest(most, __shfl_xor_sync(~0u, most, i));
+    if (lane == 0) sums[0][warp] = most;
+    __syncthreads();
+    most = sums[0][lane];
+    for (int i = 16; i; i >>= 1) most = largest(most, __shfl_xor_sync(~0u, most, i));
+    __syncthreads();
+    const float bound = bound_of(w, most, -1);
     int *count = o.count + blockIdx.y * x.H + h;
     if (most == -INFINITY || isnan(most)) {
         if (threadIdx.x == 0) *count = isnan(most) ? -1 : 0;
@@ -895,8 +914,10 @@ __global__ void __launch_bounds__(FINDERS) entmax_find(const asked *lanes, rooms
 __device__ static inline int split_of(int count) { return max((int)SPLIT_LEAST, (count + SPLITS - 1) / SPLITS); }
 
 /* Grid: SPLITS x heads x lanes. */
-template <int DIM> __global__ void __launch_bounds__(THREADS) entmax_values(const asked *lanes, rooms o)
+template <int DIM, typename Lanes>
+__global__ void __launch_bounds__(THREADS) entmax_values(const __grid_constant__ Lanes lanes, const __grid_constant__ rooms o)
 {
+    sf_begin();
     __shared__ float part[WARPS][DIM];
     const int EACH = DIM / 32;
     const asked &a = lanes[blockIdx.z];
@@ -921,8 +942,9 @@ template <int DIM> __global__ void __launch_bounds__(THREADS) entmax_values(cons
 }
 
 /* Grid: heads x lanes. */
-__global__ void entmax_join(const asked *lanes, rooms o)
+template <typename Lanes> __global__ void entmax_join(const __grid_constant__ Lanes lanes, const __grid_constant__ rooms o)
 {
+    sf_begin();
     const query &x = lanes[blockIdx.y].x;
     const int h = blockIdx.x, count = o.count[blockIdx.y * x.H + h], splits = count > 0 ? (count + split_of(count) - 1) / split_of(count) : 0;
     for (int d = threadIdx.x; d < x.D; d += blockDim.x) {
@@ -940,12 +962,24 @@ static int64_t most_slots(const sf_attention *a, const sf_pattern *p)
     return p->kind == SF_WINDOW ? 2 * (int64_t)a->keys : a->keys; /* sinks and local may overlap */
 }
 
-template <int DIM> static sf_status queue_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, bf16 *out)
+template <int DIM, typename Lanes>
+static sf_status queue_step(sf_backend *b, const sf_attention *a, const Lanes &x, int lanes, const rooms &o, int readers, int sixteens)
 {
     typedef step_layout<DIM> L;
     sf_cuda *c = sf_cuda_of(b);
+    SF_TRY(sf_cuda_allow_shared((const void *)entmax_logits<DIM, Lanes>, sizeof(L)));
+    SF_TRY(sf_cuda_follow(b, entmax_logits<DIM, Lanes>, dim3(o.stretches, readers * sixteens, lanes), THREADS, sizeof(L), x, o, sixteens));
+    SF_TRY(sf_cuda_follow(b, entmax_find<Lanes>, dim3(a->heads, lanes), FINDERS, 0, x, o, normaliser_of(a->alpha), c->report));
+    SF_TRY(sf_cuda_follow(b, entmax_values<DIM, Lanes>, dim3(SPLITS, a->heads, lanes), THREADS, 0, x, o));
+    SF_TRY(sf_cuda_follow(b, entmax_join<Lanes>, dim3(a->heads, lanes), THREADS, 0, x, o));
+    c->pending = true;
+    return SF_OK;
+}
+
+template <int DIM> static sf_status queue_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, bf16 *out)
+{
     const int H = a[0]->heads, D = a[0]->head_dim, group = H / a[0]->kv_heads;
-    const size_t ints = (size_t)lanes * H;
+    const int64_t rows = (int64_t)lanes * H;
     asked x[LANES] = {}, *sent;
     int64_t at = 0, longest = 0;
     int each = 1, readers = 1;
@@ -960,26 +994,19 @@ template <int DIM> static sf_status queue_decode(sf_backend *b, int lanes, const
         at += H * room, longest = room > longest ? room : longest;
         each = x[l].each > each ? x[l].each : each, readers = H / x[l].each > readers ? H / x[l].each : readers;
     }
-    SF_TRY(sf_cuda_workspace(b, LANES * sizeof *sent + 2 * ints * sizeof(int) + 4 * at * sizeof(float) + ints * SPLITS * D * sizeof(float),
-                             (void **)&sent));
     rooms o;
+    o.stretches = (int)ceil_div<int64_t>(longest, TILES_A_BLOCK * TILE_KEYS);
+    SF_TRY(sf_cuda_workspace(b, LANES * sizeof *sent + (4 * at + rows * (1 + o.stretches + SPLITS * D)) * sizeof(float), (void **)&sent));
     o.logit = (float *)(sent + LANES), o.weight = o.logit + at, o.slot = (int *)(o.weight + at), o.at = o.slot + at;
-    o.part = (float *)(o.at + at), o.most = (unsigned *)(o.part + ints * SPLITS * D), o.count = (int *)(o.most + ints);
-    SF_TRY(b->ops->upload(b, sent, x, (size_t)lanes * sizeof *x));
-    CUDA_TRY(cudaMemsetAsync(o.most, 0, ints * sizeof *o.most, c->stream));
+    o.part = (float *)(o.at + at), o.most = o.part + rows * SPLITS * D, o.count = (int *)(o.most + rows * o.stretches);
     const int sixteens = ceil_div(each, (int)HEADS);
-    SF_TRY(sf_cuda_allow_shared((const void *)entmax_logits<DIM>, sizeof(L)));
-    entmax_logits<DIM><<<dim3((unsigned)ceil_div<int64_t>(longest, TILES_A_BLOCK * TILE_KEYS), readers * sixteens, lanes), THREADS, sizeof(L), c->stream>>>(
-        sent, o, sixteens);
-    LAUNCH_TRY(entmax_logits);
-    entmax_find<<<dim3(H, lanes), FINDERS, 0, c->stream>>>(sent, o, normaliser_of(a[0]->alpha), c->report);
-    LAUNCH_TRY(entmax_find);
-    entmax_values<DIM><<<dim3(SPLITS, H, lanes), THREADS, 0, c->stream>>>(sent, o);
-    LAUNCH_TRY(entmax_values);
-    entmax_join<<<dim3(H, lanes), 128, 0, c->stream>>>(sent, o);
-    LAUNCH_TRY(entmax_join);
-    c->pending = c->awaited = true;
-    return SF_OK;
+    if (lanes <= FEW_LANES) {
+        few_lanes few = {};
+        for (int l = 0; l < lanes; l++) few.lane[l] = x[l];
+        return queue_step<DIM>(b, a[0], few, lanes, o, readers, sixteens);
+    }
+    SF_TRY(b->ops->upload(b, sent, x, (size_t)lanes * sizeof *x));
+    return queue_step<DIM>(b, a[0], (const asked *)sent, lanes, o, readers, sixteens);
 }
 
 sf_status sf_cuda_entmax_decode(sf_backend *b, int lanes, const sf_attention *const *a, const sf_pattern *const *pattern, bf16 *out)
