@@ -33,6 +33,7 @@ extern "C" {
 }
 
 enum { THREADS = 128, WARPS = THREADS / 32, STEPS = 40, RAISING = 4 };
+enum { RAISED_EACH = 1024 }; /* keys */
 enum { ROOM = 128 }; /* keys that a thread puts down of a row, a quarter of the row's */
 
 /* ---- one row's normaliser ---- */
@@ -253,18 +254,18 @@ template <int SETS> __device__ static inline rows_at rows_of(const sf_cuda_plan 
     return x;
 }
 
-/* Walks tiles of keys: `next` says which comes at or after a number, `body` gets each one's number, stage and scores, -INFINITY where a
- * row does not see a key. Queries are on their way into s.q. All threads of the block. */
-template <int DIM, int SETS, int VALUES, typename Next, typename Body>
+/* Walks tiles of keys: `next` says which comes at or after a number, `order` which tile that is, `body` gets each tile, its stage and
+ * scores, -INFINITY where a row does not see a key. Queries are on their way into s.q. All threads of the block. */
+template <int DIM, int SETS, int VALUES, typename Next, typename Order, typename Body>
 __device__ static inline void walk(layout<DIM, SETS, VALUES> &s, const sf_cuda_plan &p, const sf_cuda_tile &t, const operands &o,
-                                   const rows_at &x, const bf16 *k, const bf16 *v, int used, Next next, Body body)
+                                   const rows_at &x, const bf16 *k, const bf16 *v, int used, Next next, Order order, Body body)
 {
     typedef layout<DIM, SETS, VALUES> L;
     const int KEYS = L::KEYS, rounds = (t.slots + KEYS - 1) / KEYS, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const sf_cuda_row first = sf_cuda_row_of(p, t.position, false), last = sf_cuda_row_of(p, t.position + (t.queries - 1) * p.every, false);
     auto name_keys = [&](int i, int round) {
         if (threadIdx.x >= KEYS || round >= rounds) return;
-        int at = round * KEYS + threadIdx.x, key = sf_cuda_key(p, t, at);
+        int at = order(round) * KEYS + threadIdx.x, key = sf_cuda_key(p, t, at);
         key = key < used ? key : -1;
         s.key[i % 3][threadIdx.x] = key;
         bool plain = __all_sync(~0u, all_see(p, t, first, last, key, at));
@@ -289,7 +290,7 @@ __device__ static inline void walk(layout<DIM, SETS, VALUES> &s, const sf_cuda_p
         for (int m = 0; m < SETS; m++) scale_and_cap(score[m], o.scale, o.cap);
         bool plain = s.plain[i % 3][0] && s.plain[i % 3][KEYS / 32 - 1];
         if (!plain) {
-            const bool column = at * KEYS >= t.split;
+            const bool column = order(at) * KEYS >= t.split;
 #pragma unroll
             for (int r = 0; r < 2 * SETS; r++) {
                 const sf_cuda_row sight = sf_cuda_row_of(p, t.position + row_at<SETS>(r) / p.packed * p.every, x.full >> r & 1);
@@ -301,7 +302,7 @@ __device__ static inline void walk(layout<DIM, SETS, VALUES> &s, const sf_cuda_p
                 }
             }
         }
-        body(at, i % 2, score);
+        body(order(at), i % 2, i % 3, score);
         __syncthreads();
         at = after, after = later;
     }
@@ -403,32 +404,44 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
             most[r] = -INFINITY, bound[r] = x.live >> r & 1 ? -INFINITY : INFINITY, low[r] = INFINITY;
             count[r] = 0, listed[r] = x.live >> r & 1;
         }
+        /* First what begins at key 0, where sinks are, then from the latest key back: what draws a row most is soon known, and its bound
+         * high. It is an order of keys, whatever rows share the tile. */
+        const int rounds = (t.slots + KEYS - 1) / KEYS, sunk = p.kind == SF_BLOCKS || (t.slots && sf_cuda_key(p, t, 0) == 0);
         walk<DIM, SETS, 0>(
-            s, p, t, o, x, k, NULL, used, [](int round) { return round; },
-            [&](int round, int, float(&score)[SETS][KEYS / 8][4]) {
+            s, p, t, o, x, k, NULL, used, [](int at) { return at; }, [&](int at) { return at < sunk ? 0 : rounds - 1 + sunk - at; },
+            [&](int round, int, int names, float(&score)[SETS][KEYS / 8][4]) {
                 float top[OWN];
                 bool hit = false;
 #pragma unroll
                 for (int r = 0; r < OWN; r++) {
-                    top[r] = -INFINITY;
+                    top[r] = largest(score[r / 2][0][r % 2 * 2], score[r / 2][0][r % 2 * 2 + 1]);
 #pragma unroll
-                    for (int n = 0; n < KEYS / 8; n++) top[r] = largest(top[r], largest(score[r / 2][n][r % 2 * 2], score[r / 2][n][r % 2 * 2 + 1]));
+                    for (int n = 1; n < KEYS / 8; n++) top[r] = largest(top[r], largest(score[r / 2][n][r % 2 * 2], score[r / 2][n][r % 2 * 2 + 1]));
                     hit |= !(top[r] <= bound[r]);
                 }
-                if (!__any_sync(~0u, hit)) return;
+                /* Each thousand keys bounds are raised, and lists shortened, where they are: rows that see some of this tile. */
+                const int place = p.kind == SF_BLOCKS || p.kind == SF_COLUMNS_DIAGONALS ? round : s.key[names][0] / KEYS;
+                const bool due = place % (RAISED_EACH / KEYS) == 0;
+                if (!due && !__any_sync(~0u, hit)) return;
                 bool full = false;
 #pragma unroll
                 for (int r = 0; r < OWN; r++) {
-                    const float higher = quad_largest(top[r]);
+                    top[r] = quad_largest(top[r]);
                     if (!(x.live >> r & 1)) continue;
-                    if (isnan(higher)) most[r] = higher, bound[r] = INFINITY;
-                    if (higher > most[r]) {
-                        most[r] = higher;
-                        bound[r] = listed[r] ? fmaxf(bound[r], bound_of(w, higher, -1)) : higher;
+                    if (isnan(top[r])) most[r] = top[r], bound[r] = INFINITY;
+                    if (top[r] > most[r]) {
+                        most[r] = top[r];
+                        bound[r] = listed[r] ? fmaxf(bound[r], bound_of(w, top[r], -1)) : top[r];
                     }
-                    if (!listed[r]) continue;
+                }
 #pragma unroll
-                    for (int n = 0; n < KEYS / 8; n++) {
+                for (int n = 0; n < KEYS / 8; n++) {
+                    bool some = false;
+#pragma unroll
+                    for (int r = 0; r < OWN; r++) some |= score[r / 2][n][r % 2 * 2] > bound[r] || score[r / 2][n][r % 2 * 2 + 1] > bound[r];
+                    if (!some) continue;
+#pragma unroll
+                    for (int r = 0; r < OWN; r++) {
 #pragma unroll
                         for (int e = 0; e < 2; e++) {
                             const float z = score[r / 2][n][r % 2 * 2 + e];
@@ -438,15 +451,17 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
                             count[r]++;
                         }
                     }
-                    full |= count[r] > ROOM - TILE;
                 }
-                if (!__any_sync(~0u, full)) return;
+#pragma unroll
+                for (int r = 0; r < OWN; r++) full |= count[r] > ROOM - TILE;
+                if (!due && !__any_sync(~0u, full)) return;
 #pragma unroll 1
                 for (int r = 0; r < OWN; r++) { /* arrays by a constant: by `r` they would go to memory */
 #pragma unroll
                     for (int c = 0; c < OWN; c++) {
                         if (c != r) continue;
-                        const bool filled = quad_any(listed[c] && count[c] > ROOM - TILE);
+                        const bool filled = quad_any(listed[c] && (count[c] > ROOM - TILE || (due && top[c] > -INFINITY)));
+                        if (!__any_sync(~0u, filled)) continue;
                         const bool room = raise_bound(w, list_of(c), filled, most[c], TILE, count[c], bound[c]);
                         if (quad_any(!room)) listed[c] = false, low[c] = bound[c], bound[c] = most[c], count[c] = 0;
                     }
@@ -559,7 +574,7 @@ __global__ void __launch_bounds__(THREADS, 2) entmax_many(const __grid_constant_
         };
         for (int step = 0; step < STEPS; step++) {
             float total[2] = {0, 0}, slope[2] = {0, 0};
-            walk<DIM, 1, 1>(s, p, t, o, x, k, NULL, used, flagged, [&](int round, int, float(&score)[1][KEYS / 8][4]) {
+            walk<DIM, 1, 1>(s, p, t, o, x, k, NULL, used, flagged, [](int at) { return at; }, [&](int round, int, int, float(&score)[1][KEYS / 8][4]) {
                 bool any = false;
                 float part[2] = {0, 0}, steep[2] = {0, 0}; /* of this tile: short sums */
 #pragma unroll
@@ -589,7 +604,7 @@ __global__ void __launch_bounds__(THREADS, 2) entmax_many(const __grid_constant_
         }
         float total[2] = {0, 0}, out[DIM / 8][4] = {};
         int weighed[2] = {0, 0};
-        walk<DIM, 1, 1>(s, p, t, o, x, k, v, used, flagged, [&](int, int stage, float(&score)[1][KEYS / 8][4]) {
+        walk<DIM, 1, 1>(s, p, t, o, x, k, v, used, flagged, [](int at) { return at; }, [&](int, int stage, int, float(&score)[1][KEYS / 8][4]) {
             float part[2] = {0, 0};
 #pragma unroll
             for (int n = 0; n < KEYS / 8; n++) {

@@ -174,6 +174,7 @@ static void entmax_case(twin *t, uint64_t seed, int most_keys)
     sf_pattern_kind kind = decode ? (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_PAGES, SF_WINDOW)
                                   : (sf_pattern_kind)ONE_OF(t, SF_DENSE, SF_BLOCKS, SF_COLUMNS_DIAGONALS, SF_WINDOW);
     if (decode && c.a[0].kv.prompt.count) kind = SF_DENSE;
+    if (kind == SF_PAGES) c.a[0].window = c.a[1].window = 0; /* else it may name no key that the layer sees */
     random_pattern(t, &c.a[0], kind, p);
     give_pairs(t, &c);
     uint64_t zero[64] = {0}, weighed[2][64];
