@@ -159,6 +159,12 @@ template <int DIM, int SETS, int VALUES> struct layout {
     unsigned weighed[ROWS]; /* by the heads of a tile */
 };
 
+/* A key that is put down. 8 bytes, which are written at once. */
+struct __align__(8) listed {
+    float value; /* its logit; in the end what it weighs */
+    int slot;
+};
+
 struct operands {
     const bf16 *q, *k, *v;
     bf16 *out;
@@ -172,8 +178,7 @@ struct operands {
     int *taken;        /* items that blocks have taken of each kernel */
     float2 *left;      /* [T, H] of rows that are left over: largest logit, and a bound; of others the bound is INFINITY */
     int *any_left;
-    float *value;      /* [blocks, 2 · SETS, ROOM, THREADS] lists: logits … */
-    int *slot;         /* … and slots */
+    listed *list;      /* [blocks, 2 · SETS, ROOM, THREADS] */
     uint32_t *flag;    /* [blocks, rounds] tiles that hold something, a byte a warp */
     int rounds;        /* there is room for */
 };
@@ -320,20 +325,14 @@ template <typename L> __device__ static inline int next_item(L &s, int *taken)
 
 /* ---- prefill: what few keys weigh in ---- */
 
-/* A thread's list of a row: element i lies THREADS apart from the next. */
-struct list {
-    float *value;
-    int *slot;
-};
-
-/* Raises a row's bound by what its list has, and drops what lies at or below it. Returns whether room was made for the keys of `tile` more.
+/* A thread's list of a row has its elements THREADS apart. Raises a row's bound by what its list has, and drops what lies at or below it. Returns whether room was made for the keys of `tile` more.
  * For whole warps; nothing happens to rows whose list is not filled. */
-__device__ static inline bool raise_bound(const normaliser &w, const list &l, bool filled, float most, int tile, int &count, float &bound)
+__device__ static inline bool raise_bound(const normaliser &w, listed *l, bool filled, float most, int tile, int &count, float &bound)
 {
     float tau = tau_of(w, most, bound);
     for (int step = 0; step < RAISING; step++) {
         float total = 0, slope = 0;
-        for (int i = 0; filled && i < count; i++) add_key(w, y_of(w, l.value[i * THREADS], most, tau), total, slope);
+        for (int i = 0; filled && i < count; i++) add_key(w, y_of(w, l[i * THREADS].value, most, tau), total, slope);
         total = quad_sum(total), slope = quad_sum(slope);
         float next = next_of(w, tau, total, slope);
         if (next > tau) tau = next;
@@ -342,9 +341,9 @@ __device__ static inline bool raise_bound(const normaliser &w, const list &l, bo
     int kept = 0;
     bound = fmaxf(bound, bound_of(w, most, tau));
     for (int i = 0; i < count; i++) {
-        float x = l.value[i * THREADS];
+        float x = l[i * THREADS].value;
         if (!(x > bound)) continue;
-        l.value[kept * THREADS] = x, l.slot[kept * THREADS] = l.slot[i * THREADS];
+        l[kept * THREADS] = {x, l[i * THREADS].slot};
         kept++;
     }
     count = kept;
@@ -353,7 +352,7 @@ __device__ static inline bool raise_bound(const normaliser &w, const list &l, bo
 
 /* out = the values of what a row's four lists have, times weight / total. For a whole warp; `first`: the first of its threads. */
 template <int DIM>
-__device__ static inline void gather(const sf_cuda_plan &p, const sf_cuda_tile &t, const list &l, int first, int count, float total, const bf16 *v,
+__device__ static inline void gather(const sf_cuda_plan &p, const sf_cuda_tile &t, const listed *l, int first, int count, float total, const bf16 *v,
                                      bf16 *out)
 {
     const int EACH = DIM / 32, lane = threadIdx.x % 32, d = lane * EACH;
@@ -365,8 +364,8 @@ __device__ static inline void gather(const sf_cuda_plan &p, const sf_cuda_tile &
     for (int from = 0; from < n; from += 32) {
         const int e = min(from + lane, n - 1), of = (e >= until[0]) + (e >= until[1]) + (e >= until[2]),
                   at = (e - (of == 0 ? 0 : of == 1 ? until[0] : of == 2 ? until[1] : until[2])) * THREADS + first + of - lane;
-        const int key = sf_cuda_key(p, t, l.slot[at]);
-        add_values<DIM>(sum, v + (int64_t)key * p.D, from + lane < n ? l.value[at] : 0, min(32, n - from), p.D);
+        const listed found = l[at];
+        add_values<DIM>(sum, v + (int64_t)sf_cuda_key(p, t, found.slot) * p.D, from + lane < n ? found.value : 0, min(32, n - from), p.D);
     }
 #pragma unroll
     for (int c = 0; c < EACH; c++)
@@ -382,9 +381,8 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
     L &s = *(L *)shared;
     const int ROWS = L::ROWS, KEYS = L::KEYS, OWN = 2 * SETS, TILE = KEYS / 4, lane = threadIdx.x % 32;
     const normaliser w = o.w;
-    const int64_t own = (int64_t)blockIdx.x * OWN * ROOM * THREADS + threadIdx.x;
-    const list lists = {o.value + own, o.slot + own};
-    auto list_of = [&](int r) { return list{lists.value + r * (ROOM * THREADS), lists.slot + r * (ROOM * THREADS)}; };
+    listed *const lists = o.list + (int64_t)blockIdx.x * OWN * ROOM * THREADS + threadIdx.x;
+    auto list_of = [&](int r) { return lists + r * (ROOM * THREADS); };
     for (;;) {
         const int item = next_item(s, o.taken);
         if (item >= p.tiles * p.lists) return;
@@ -398,11 +396,11 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
 
         float most[OWN], bound[OWN], low[OWN]; /* low: the bound of a row that is left over, which `bound` then is not */
         int count[OWN];
-        bool listed[OWN];
+        bool whole[OWN]; /* its list has all that may weigh */
 #pragma unroll
         for (int r = 0; r < OWN; r++) {
             most[r] = -INFINITY, bound[r] = x.live >> r & 1 ? -INFINITY : INFINITY, low[r] = INFINITY;
-            count[r] = 0, listed[r] = x.live >> r & 1;
+            count[r] = 0, whole[r] = x.live >> r & 1;
         }
         /* First what begins at key 0, where sinks are, then from the latest key back: what draws a row most is soon known, and its bound
          * high. It is an order of keys, whatever rows share the tile. */
@@ -431,7 +429,7 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
                     if (isnan(top[r])) most[r] = top[r], bound[r] = INFINITY;
                     if (top[r] > most[r]) {
                         most[r] = top[r];
-                        bound[r] = listed[r] ? fmaxf(bound[r], bound_of(w, top[r], -1)) : top[r];
+                        bound[r] = whole[r] ? fmaxf(bound[r], bound_of(w, top[r], -1)) : top[r];
                     }
                 }
 #pragma unroll
@@ -446,9 +444,7 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
                         for (int e = 0; e < 2; e++) {
                             const float z = score[r / 2][n][r % 2 * 2 + e];
                             if (!(z > bound[r])) continue;
-                            lists.value[(r * ROOM + count[r]) * THREADS] = z;
-                            lists.slot[(r * ROOM + count[r]) * THREADS] = round * KEYS + n * 8 + lane % 4 * 2 + e;
-                            count[r]++;
+                            lists[(r * ROOM + count[r]++) * THREADS] = {z, round * KEYS + n * 8 + lane % 4 * 2 + e};
                         }
                     }
                 }
@@ -460,17 +456,17 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
 #pragma unroll
                     for (int c = 0; c < OWN; c++) {
                         if (c != r) continue;
-                        const bool filled = quad_any(listed[c] && (count[c] > ROOM - TILE || (due && top[c] > -INFINITY)));
+                        const bool filled = quad_any(whole[c] && (count[c] > ROOM - TILE || (due && top[c] > -INFINITY)));
                         if (!__any_sync(~0u, filled)) continue;
                         const bool room = raise_bound(w, list_of(c), filled, most[c], TILE, count[c], bound[c]);
-                        if (quad_any(!room)) listed[c] = false, low[c] = bound[c], bound[c] = most[c], count[c] = 0;
+                        if (quad_any(!room)) whole[c] = false, low[c] = bound[c], bound[c] = most[c], count[c] = 0;
                     }
                 }
             });
 
         bool left = false;
 #pragma unroll
-        for (int r = 0; r < OWN; r++) left |= (x.live >> r & 1) && !listed[r] && !isnan(most[r]);
+        for (int r = 0; r < OWN; r++) left |= (x.live >> r & 1) && !whole[r] && !isnan(most[r]);
         left = __syncthreads_or(left);
         if (left && threadIdx.x == 0) *o.any_left = 1;
 #pragma unroll
@@ -479,12 +475,12 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
             const int row = row_at<SETS>(r);
             float tau = tau_of(w, most[r], bound[r]), total = 0;
             const bool live = x.live >> r & 1;
-            const list l = list_of(r);
-            bool done = !live || !listed[r] || isnan(most[r]) || most[r] == -INFINITY;
+            listed *const l = list_of(r);
+            bool done = !live || !whole[r] || isnan(most[r]) || most[r] == -INFINITY;
             if (done) count[r] = 0;
             for (int step = 0; step < STEPS; step++) {
                 float sum = 0, slope = 0;
-                for (int i = 0; !done && i < count[r]; i++) add_key(w, y_of(w, l.value[i * THREADS], most[r], tau), sum, slope);
+                for (int i = 0; !done && i < count[r]; i++) add_key(w, y_of(w, l[i * THREADS].value, most[r], tau), sum, slope);
                 sum = quad_sum(sum), slope = quad_sum(slope);
                 const float next = next_of(w, tau, sum, slope);
                 if (!done && next > tau) tau = next;
@@ -493,10 +489,10 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
             }
             int kept = 0;
             for (int i = 0; i < count[r]; i++) {
-                const float y = y_of(w, l.value[i * THREADS], most[r], tau);
+                const float y = y_of(w, l[i * THREADS].value, most[r], tau);
                 if (!(y > 0)) continue;
                 const float weight = weight_of(w, y);
-                l.value[kept * THREADS] = weight, l.slot[kept * THREADS] = l.slot[i * THREADS];
+                l[kept * THREADS] = {weight, l[i * THREADS].slot};
                 total = __fadd_rn(total, weight);
                 kept++;
             }
@@ -508,7 +504,7 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
                 o.left[(int64_t)query * p.H + head] = make_float2(most[r], isnan(most[r]) ? INFINITY : low[r]);
             }
             __syncwarp();
-            const bool mine = live && (listed[r] || isnan(most[r]));
+            const bool mine = live && (whole[r] || isnan(most[r]));
             if (isnan(most[r])) total = most[r];
             for (int i = 0; i < 8; i++) {
                 if (!__shfl_sync(~0u, mine, i * 4)) continue;
@@ -664,12 +660,12 @@ static sf_status queue_prefill(sf_backend *b, const sf_attention *a, const sf_pa
     const int64_t rows = (int64_t)a->queries * a->heads, named = pattern->first.stride * (pattern->kind == SF_BLOCKS ? pattern->block_k : 1);
     const int blocks = c->sms * (DIM <= 128 ? 3 : 2), rest = c->sms * 2, /* as many as run at once */
               rounds = (int)ceil_div<int64_t>(2 * (int64_t)a->keys + 2048 + named, many::KEYS);
-    const size_t listed = (size_t)blocks * 2 * SETS * ROOM * THREADS;
+    const size_t lists = (size_t)blocks * 2 * SETS * ROOM * THREADS;
     sf_cuda_plan plan, whole;
     char *room;
     operands o = {};
     SF_TRY(sf_cuda_plan_make(b, a, pattern, SF_SHARE_ALL, few::ROWS,
-                             256 + rows * sizeof *o.left + listed * (sizeof *o.value + sizeof *o.slot) + (size_t)rest * rounds * sizeof *o.flag, &plan,
+                             256 + rows * sizeof *o.left + lists * sizeof *o.list + (size_t)rest * rounds * sizeof *o.flag, &plan,
                              (void **)&room));
     whole = plan;
     if (SETS > 1) SF_TRY(sf_cuda_plan_make(b, a, pattern, SF_SHARE_ALL, many::ROWS, 0, &whole, NULL));
@@ -680,7 +676,7 @@ static sf_status queue_prefill(sf_backend *b, const sf_attention *a, const sf_pa
     o.complains = !pattern->empty, o.weighed = a->weighed, o.report = c->report;
     o.taken = (int *)room, o.any_left = o.taken + 2;
     o.left = (float2 *)(room + 256);
-    o.value = (float *)(o.left + rows), o.slot = (int *)(o.value + listed), o.flag = (uint32_t *)(o.slot + listed);
+    o.list = (listed *)(o.left + rows), o.flag = (uint32_t *)(o.list + lists);
     o.rounds = rounds;
     CUDA_TRY(cudaMemsetAsync(room, 0, 256, c->stream));
     SF_TRY(sf_cuda_allow_shared((const void *)entmax_few<DIM, SETS>, sizeof(few)));
