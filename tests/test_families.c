@@ -207,7 +207,9 @@ static void compare_model(const char *path, const char *golden_path, double tole
         sf_backend_close(&b);
         return;
     }
-    if (!exact()) tolerance = 1e-1;
+    /* Queries that grow make of bf16's roundings more: the reference itself, of activations rounded so, is .15 off at 2100 tokens, of the
+     * same model without such queries .035. */
+    if (!exact()) tolerance = model->config.query_scales ? 3e-1 : 1e-1;
     model->stops = 0;               /* the golden greedy ids go on after stop tokens … */
     model->config.max_position = 0; /* … and beyond the positions that a tiny checkpoint says it has */
 
