@@ -111,10 +111,12 @@ static double distance(const golden *g, int p, const float *logits, int vocab)
     return sum;
 }
 
-/* Positions that a GPU's bf16 may take astray: one of 20, or as many as transformers' own bf16 does, where those are more (tests/peers/rounding.txt). */
+/* Positions that a GPU's bf16 may take astray: one of 20, or as many as transformers' own bf16 does, where those are more (tests/peers/rounding.txt). Of
+ * growing queries, which transformers do not know, twice what the reference does where its activations are rounded so: 10 of 132. */
 static int allowed_astray(const char *name, const golden *g)
 {
-    static const struct { const char *name; int tokens, astray; } own[] = {{"gpt_oss", 2100, 11}, {"gpt_oss.gguf", 2100, 11}, {"glm4_moe", 50, 1}};
+    static const struct { const char *name; int tokens, astray; } own[] = {{"gpt_oss", 2100, 11}, {"gpt_oss.gguf", 2100, 11}, {"glm4_moe", 50, 1},
+                                                                       {"frontier_mini-scaled", 2100, 20}};
     const char *last = strrchr(name, '/');
     for (size_t i = 0; last && i < sizeof own / sizeof *own; i++)
         if (strcmp(last + 1, own[i].name) == 0 && g->tokens == own[i].tokens) return own[i].astray;

@@ -155,6 +155,7 @@ template <int DIM, int SETS, int VALUES> struct layout {
     bf16 q[ROWS][PITCH], k[2][KEYS][PITCH], v[VALUES ? 2 : 1][VALUES ? KEYS : 1][PITCH];
     int key[3][KEYS];
     int plain[3][KEYS / 32]; /* whether all rows see all of the tile's keys */
+    int run[3][KEYS / 32];   /* whether 32 of them lie one after the other */
     int item;
     unsigned weighed[ROWS]; /* by the heads of a tile */
 };
@@ -207,10 +208,23 @@ __device__ static inline void scores_of(float (&s)[SETS][TILES][4], const bf16 *
     }
 }
 
+/* Keys of name `name`, to `stage`. */
 template <int DIM, int SETS, int VALUES>
-__device__ static inline void load_keys(layout<DIM, SETS, VALUES> &s, int stage, const int *key, const bf16 *k, const bf16 *v, int D)
+__device__ static inline void load_keys(layout<DIM, SETS, VALUES> &s, int stage, int name, const bf16 *k, const bf16 *v, int D)
 {
     typedef layout<DIM, SETS, VALUES> L;
+    const int *key = s.key[name];
+    if (D == DIM && s.run[name][0] && s.run[name][L::KEYS / 32 - 1] && key[L::KEYS - 32] == key[0] + L::KEYS - 32) { /* most tiles */
+        const int row = threadIdx.x / L::CHUNKS, chunk = threadIdx.x % L::CHUNKS;
+        const int64_t from = (int64_t)key[0] * DIM + threadIdx.x * 8;
+#pragma unroll
+        for (int i = 0; i < L::KEYS * L::CHUNKS / THREADS; i++) {
+            copy_async(&s.k[stage][row + i * (THREADS / L::CHUNKS)][chunk * 8], k + from + i * THREADS * 8, true);
+            if (VALUES && v) copy_async(&s.v[VALUES ? stage : 0][VALUES ? row + i * (THREADS / L::CHUNKS) : 0][chunk * 8], v + from + i * THREADS * 8, true);
+        }
+        return;
+    }
+#pragma unroll 1
     for (int i = threadIdx.x; i < L::KEYS * L::CHUNKS; i += THREADS) {
         int row = i / L::CHUNKS, chunk = i % L::CHUNKS, at = key[row];
         int64_t from = (int64_t)max(at, 0) * D;
@@ -274,18 +288,19 @@ __device__ static inline void walk(layout<DIM, SETS, VALUES> &s, const sf_cuda_p
         key = key < used ? key : -1;
         s.key[i % 3][threadIdx.x] = key;
         bool plain = __all_sync(~0u, all_see(p, t, first, last, key, at));
-        if (lane == 0) s.plain[i % 3][warp] = plain;
+        bool run = __all_sync(~0u, key == __shfl_sync(~0u, key, 0) + lane && key >= 0);
+        if (lane == 0) s.plain[i % 3][warp] = plain, s.run[i % 3][warp] = run;
     };
     int at = next(0), after = at < rounds ? next(at + 1) : rounds;
     name_keys(0, at);
     name_keys(1, after);
     __syncthreads();
-    if (at < rounds) load_keys<DIM, SETS, VALUES>(s, 0, s.key[0], k, v, p.D);
+    if (at < rounds) load_keys<DIM, SETS, VALUES>(s, 0, 0, k, v, p.D);
     copy_commit();
     for (int i = 0; at < rounds; i++) {
         const int later = after < rounds ? next(after + 1) : rounds;
         name_keys(i + 2, later);
-        if (after < rounds) load_keys<DIM, SETS, VALUES>(s, (i + 1) % 2, s.key[(i + 1) % 3], k, v, p.D);
+        if (after < rounds) load_keys<DIM, SETS, VALUES>(s, (i + 1) % 2, (i + 1) % 3, k, v, p.D);
         copy_commit();
         copy_wait<1>();
         __syncthreads();
