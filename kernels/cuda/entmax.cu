@@ -157,6 +157,7 @@ template <int DIM, int SETS, int VALUES> struct layout {
     int plain[3][KEYS / 32]; /* whether all rows see all of the tile's keys */
     int run[3][KEYS / 32];   /* whether 32 of them lie one after the other */
     int item;
+    sf_cuda_tile tile; /* at hand: in registers it would be in the way of scores */
     unsigned weighed[ROWS]; /* by the heads of a tile */
 };
 
@@ -329,13 +330,19 @@ __device__ static inline void walk(layout<DIM, SETS, VALUES> &s, const sf_cuda_p
     copy_wait<0>();
 }
 
-/* The next piece of work of a kernel, known to the block. */
-template <typename L> __device__ static inline int next_item(L &s, int *taken)
+/* Takes the next tile of rows, the longest first, into s.tile. Returns whether there is one. */
+template <typename L> __device__ static inline bool next_tile(L &s, const sf_cuda_plan &p, int *taken)
 {
     __syncthreads();
     if (threadIdx.x == 0) s.item = atomicAdd(taken, 1);
     __syncthreads();
-    return s.item;
+    if (s.item >= p.tiles * p.lists) return false;
+    if (threadIdx.x < 32) {
+        const sf_cuda_tile t = sf_cuda_tile_of(p, p.tiles - 1 - s.item / p.lists, s.item % p.lists);
+        if (threadIdx.x == 0) s.tile = t;
+    }
+    __syncthreads();
+    return true;
 }
 
 /* ---- prefill: what few keys weigh in ---- */
@@ -399,9 +406,8 @@ __global__ void __launch_bounds__(THREADS, DIM <= 128 ? 3 : 2)
     listed *const lists = o.list + (int64_t)blockIdx.x * OWN * ROOM * THREADS + threadIdx.x;
     auto list_of = [&](int r) { return lists + r * (ROOM * THREADS); };
     for (;;) {
-        const int item = next_item(s, o.taken);
-        if (item >= p.tiles * p.lists) return;
-        const sf_cuda_tile t = sf_cuda_tile_of(p, p.tiles - 1 - item / p.lists, item % p.lists); /* the longest rows first */
+        if (!next_tile(s, p, o.taken)) return;
+        const sf_cuda_tile &t = s.tile;
         if (t.queries == 0) continue;
         const int g = t.head / p.group, used = o.count ? o.count[g] : p.N;
         const bf16 *k = o.k + g * o.capacity * p.D, *v = o.v + g * o.capacity * p.D;
@@ -553,9 +559,8 @@ __global__ void __launch_bounds__(THREADS, 2) entmax_many(const __grid_constant_
     uint32_t *flag = o.flag + (int64_t)blockIdx.x * o.rounds;
     if (!*o.any_left) return;
     for (;;) {
-        const int item = next_item(s, o.taken + 1);
-        if (item >= p.tiles * p.lists) return;
-        const sf_cuda_tile t = sf_cuda_tile_of(p, p.tiles - 1 - item / p.lists, item % p.lists);
+        if (!next_tile(s, p, o.taken + 1)) return;
+        const sf_cuda_tile &t = s.tile;
         if (t.queries == 0) continue;
         rows_at x = rows_of<1>(p, t);
         float most[2], tau[2];
