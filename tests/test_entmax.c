@@ -233,7 +233,8 @@ static void on_a_device(void **state)
         }
         printf("%g-entmax%s on %s: logits differ by %.1e, %.4f of the pairs weigh, %.4f on the reference\n", (double)c.entmax_alpha,
                c.query_scales ? ", scaled queries" : "", (const char *)*state, sqrt(apart / size), weighs[1] / (double)pairs, weighs[0] / (double)pairs);
-        assert_true(sqrt(apart / size) < 0.1);
+        /* the reference's activations rounded to bf16: .026 to .061, .082 to .17 where queries grow */
+        assert_true(sqrt(apart / size) < (c.query_scales ? 0.3 : 0.1));
     }
 }
 
