@@ -610,9 +610,10 @@ __global__ void __launch_bounds__(THREADS, 2) entmax_many(const __grid_constant_
                 for (int n = 0; n < KEYS / 8; n++) {
 #pragma unroll
                     for (int i = 0; i < 4; i++) {
-                        const float y = y_of(w, score[0][n][i], most[i / 2], tau[i / 2]);
+                        const float y = fmaxf(0, y_of(w, score[0][n][i], most[i / 2], tau[i / 2]));
                         any |= y > 0;
-                        add_key(w, y, part[i / 2], steep[i / 2]);
+                        if (w.kind == SQUARES) part[i / 2] = __fmaf_rn(y, y, part[i / 2]), steep[i / 2] = __fadd_rn(steep[i / 2], y); /* 0 adds nothing */
+                        else add_key(w, y, part[i / 2], steep[i / 2]);
                     }
                 }
 #pragma unroll
