@@ -4,6 +4,7 @@
 
 entmax   1.5-entmax of logits up to 1e12, rows of 1 to 4096, drawn, all alike or with a sorted tail: weights and gradients beside sorting in
          double (Peters et al. 2019, algorithm 2); asentmax in a tiny model at rates so high that its logits pass 1e7
+chosen   (TRITON_INTERPRET=1) what a kind's layer gives by the kernels of chosen_attention.py, its own loss and all gradients are what they are by masks
 masks    no kind gives a mask to cuDNN's kernels
 finite   a gradient that is not finite ends a training, which names step and tensor and leaves the checkpoint before it
 rows     a training that lacks rows is refused; without --steps it ends when they are spent, and goes on with more, each row once; parts that come
@@ -11,6 +12,7 @@ rows     a training that lacks rows is refused; without --steps it ends when the
 heart    rows learned from eighty times are known by heart
 """
 import contextlib
+import functools
 import io
 import os
 import pathlib
@@ -25,6 +27,7 @@ import torch.nn.functional as F
 HERE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(HERE / "models/frontier-mini/recipe"))
 import batches  # noqa: E402
+import chosen_attention  # noqa: E402
 import entmax_attention  # noqa: E402
 import heart  # noqa: E402
 import kinds  # noqa: E402
@@ -89,6 +92,46 @@ def entmax(_):
     entmax_attention.plain, mini.SIZES["tiny"]["layers"], train.RATES["tiny"] = plain, 2, (0.02, 3e-3)
     print(f"asentmax: 150 steps, logits up to {most[0]:.1e}; not finite: {trainer.ill()}")
     assert most[0] > 1e7 and trainer.ill() is None and all(t.isfinite().all() for t in trainer.state())
+
+
+def chosen(_):
+    if not chosen_attention.triton or os.environ.get("TRITON_INTERPRET") != "1":
+        print("chosen: not without TRITON_INTERPRET=1")
+        return
+    shape, tokens, runs = dict(hidden=64, heads=4, kv_heads=2, layers=2, mlp=64), 200, chosen_attention.runs
+    small = [("window", "WINDOW", 48), ("moba", "K", 2), ("dms", "WINDOW", 24), ("dms", "OFFSET", 0.0), ("sparsek", "K", 12), ("sparsek", "WINDOW", 16),
+             ("nsa", "BLOCKS", 4), ("nsa", "WINDOW", 24), ("dsa", "K", 24), ("dsa", "EVERY", 1), ("spattention", "LENGTH", 150)]
+    for kind, name, value in small:
+        setattr(sys.modules[kinds.kind(kind).__module__], name, value)
+    moba = sys.modules[kinds.kind("moba").__module__]
+    moba.chosen = functools.partial(moba.chosen, count=2)
+    angle = torch.outer(torch.arange(tokens).float(), 1e5 ** (-torch.arange(0, 64, 2).float() / 64))
+    for kind in ("window", "moba", "dms", "sparsek", "spattention", "nsa", "dsa_warm", "dsa"):
+        torch.manual_seed(3)
+        layer, x, g = kinds.kind(kind)(shape, 0), torch.randn(2, tokens, 64), torch.randn(2, tokens, 64)
+        x.requires_grad_()
+        with torch.no_grad():
+            for p in layer.parameters():
+                if p.dim() == 2:
+                    p.normal_(0, 0.15)
+        leaves, found = [x, *layer.parameters()], []
+        try:
+            for by_kernels in (False, True):
+                chosen_attention.runs = lambda t: by_kernels
+                torch.manual_seed(4)
+                layer.loss = None
+                out = layer(x, angle.cos(), angle.sin())
+                loss = torch.zeros(()) if layer.loss is None else layer.loss
+                found.append([out, loss, *torch.autograd.grad((out * g).sum() + 100 * loss, leaves, allow_unused=True)])
+                if kind in ("dms", "sparsek", "spattention"):
+                    layer.eval()
+                    found[-1].append(layer(x, angle.cos(), angle.sin()))
+                    layer.train()
+        finally:
+            chosen_attention.runs = runs
+        apart = [((a - b).norm() / b.norm().clamp(min=1e-6)).item() for b, a in zip(*found) if b is not None]
+        print(f"chosen: {kind}: by kernels and by masks {len(apart)} tensors differ by at most {max(apart):.1e} of their norm", flush=True)
+        assert max(apart) < 2e-5 and all((a is None) == (b is None) for a, b in zip(*found)), (kind, apart)
 
 
 def masks(_):
@@ -236,7 +279,7 @@ def by_heart(_):
         assert told.returncode == 1 and "known by heart" in told.stdout, told
 
 
-CHECKS = {"entmax": entmax, "masks": masks, "finite": finite, "rows": rows, "heart": by_heart}
+CHECKS = {"entmax": entmax, "chosen": chosen, "masks": masks, "finite": finite, "rows": rows, "heart": by_heart}
 
 
 def main():

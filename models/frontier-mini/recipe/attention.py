@@ -20,7 +20,8 @@ def by_mask(q, k, v, mask):
 class Attention(nn.Module):
     """A kind is a class that fills in attend(); see kinds/__init__.py."""
 
-    loss = None  # what a kind learns by beside the tokens, of the last rows
+    loss = None     # what a kind learns by beside the tokens, of the last rows
+    softmax_to = 0  # in rows of so many tokens it computes what softmax does
 
     @staticmethod
     def trains(name):

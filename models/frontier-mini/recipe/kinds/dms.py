@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 import attention
+import chosen_attention
 import gates
 
 WINDOW, OFFSET, RATIO, PACE, TEMPERATURE = 256, 5.0, 8.0, 100, 0.1
@@ -46,7 +47,10 @@ class Attention(attention.Attention):
 
     @torch.compiler.disable
     def attend(self, x, q, k, v):
+        kernels = chosen_attention.runs(q)
         if not self.training:
+            if kernels:
+                return chosen_attention.attend(q, k, v, added=torch.where(self.marks(x) <= 0, 0.0, float("-inf")), window=WINDOW + 1)
             return gates.masked(q, k, v, self.reads(x))
         marks = self.marks(x)
         chance = torch.rand_like(marks).clamp(1e-6, 1 - 1e-6)
@@ -54,6 +58,8 @@ class Attention(attention.Attention):
         wanted = 1 - 1 / (1 + self.steps / PACE).clamp(max=RATIO)
         self.steps += 1
         self.loss = F.relu(wanted - soft[..., :-1].sigmoid().mean())
+        if kernels:
+            return chosen_attention.attend(q, k, v, added=F.logsigmoid(-soft), window=WINDOW + 1)
 
         def read(q, k, v, stays):
             far = gates.apart(q.shape[2], q.device)

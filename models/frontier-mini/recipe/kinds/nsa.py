@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 import attention
+import chosen_attention
 from kinds.window import latest
 
 BLOCK, BLOCKS, WINDOW = 32, 12, 128
@@ -25,7 +26,8 @@ def shares(q, means, block):
     means = means.repeat_interleave(q.shape[1] // means.shape[1], 1)
     tokens, number = torch.arange(q.shape[2], device=q.device), torch.arange(means.shape[2], device=q.device)
     over = (number + 1) * block - 1 <= tokens[:, None]
-    score = (q.float() @ means.float().transpose(2, 3) * q.shape[-1] ** -0.5).masked_fill(~over, torch.finfo(torch.float32).min)
+    with torch.autocast(q.device.type, enabled=False):  # bf16 has no room for what stands in place of -inf
+        score = (q.float() @ means.float().transpose(2, 3) * q.shape[-1] ** -0.5).masked_fill(~over, torch.finfo(torch.float32).min)
     return score.softmax(-1) * over
 
 
@@ -72,6 +74,20 @@ class Attention(attention.Attention):
                 mask = chosen(ranks(share, k.shape[1], block), block, blocks)
             return summed, over_chosen(q, k, v, mask), latest(q, k, v, min(window, q.shape[2]))
 
-        each = checkpoint(read, q, k, v, use_reentrant=False, preserve_rng_state=False)  # or every layer would keep its masks
+        def read_by_kernels(q, k, v):
+            means = block_means(k, block)
+            if means.shape[2]:
+                with torch.no_grad():
+                    rank = ranks(shares(q, means, block), k.shape[1], block)
+                summed = chosen_attention.attend(q, means, block_means(v, block), stretch=block)
+            else:
+                rank, summed = ranks(shares(q, means, block), k.shape[1], block), torch.zeros_like(q)
+            bits = chosen_attention.best(rank, blocks, q.shape[2], floor=-0.5, block=block)
+            return summed, chosen_attention.attend(q, k, v, bits, block), chosen_attention.attend(q, k, v, span=window)
+
+        if chosen_attention.runs(q):
+            each = read_by_kernels(q, k, v)
+        else:
+            each = checkpoint(read, q, k, v, use_reentrant=False, preserve_rng_state=False)  # or every layer would keep its masks
         gate = self.g_proj(x).float().sigmoid().unflatten(2, (-1, 3)).transpose(1, 2)  # [rows, H, tokens, 3]
         return sum(gate[..., i, None].to(q.dtype) * part for i, part in enumerate(each))

@@ -11,6 +11,7 @@ import torch.nn as nn
 from torch.utils.checkpoint import checkpoint
 
 import attention
+import chosen_attention
 import gates
 
 K, WINDOW = 256, 256
@@ -26,18 +27,20 @@ def best(score, near):
     """Of each row, among the keys `near` and more before it: which are the K best, [rows, G, tokens, tokens]; and tau [.., tokens, 1]."""
     tokens = score.shape[-1]
     there = torch.where(gates.apart(tokens, score.device) >= near, score[:, :, None], float("-inf"))
-    values, index = there.topk(min(2 * K, tokens), -1)  # as many as the operator is taken over; ties are as unlikely as equal scores
-    read = torch.zeros_like(there, dtype=torch.bool).scatter_(-1, index[..., :K], values[..., :K] > float("-inf"))
-    low = values[..., min(K, tokens) - 1:][..., :1] - 1
+    values, index = there.topk(min(K, tokens), -1)
+    read = torch.zeros_like(there, dtype=torch.bool).scatter_(-1, index, values > float("-inf"))
+    low = values[..., -1:] - 1
     high = low + 1
-    for _ in range(20):
+    for _ in range(chosen_attention.TAU_STEPS):
         tau = (low + high) / 2
-        over = (values - tau).clamp(0, 1).sum(-1, keepdim=True) >= K
+        over = (there - tau).clamp(0, 1).sum(-1, keepdim=True) >= K
         low, high = torch.where(over, tau, low), torch.where(over, high, tau)
     return read, low
 
 
 class Attention(attention.Attention):
+    softmax_to = K + WINDOW
+
     @staticmethod
     def begins_without(name):
         return ".sparsek." in name
@@ -57,6 +60,10 @@ class Attention(attention.Attention):
 
     @torch.compiler.disable
     def attend(self, x, q, k, v):
+        if chosen_attention.runs(q):
+            score = self.scores(x)
+            bits, tau = chosen_attention.best(score.detach()[:, :, None], K, x.shape[1], WINDOW, causal=True, taus=True)
+            return chosen_attention.attend(q, k, v, bits, window=WINDOW, rim=(score, tau))
         if not self.training:
             return gates.masked(q, k, v, self.reads(x))
 

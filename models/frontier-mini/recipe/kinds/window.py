@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 import attention
+import chosen_attention
 
 WINDOW, EVERY = 256, 4
 
@@ -33,6 +34,8 @@ def latest(q, k, v, window):
 
 
 class Attention(attention.Attention):
+    softmax_to = WINDOW
+
     def __init__(self, c, layer):
         super().__init__(c, layer)
         self.slides = slides(layer)
@@ -45,4 +48,4 @@ class Attention(attention.Attention):
     def attend(self, x, q, k, v):
         if not self.slides or q.shape[2] <= WINDOW:  # then the latest keys are all: the same call as softmax's, so that both learn alike
             return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        return latest(q, k, v, WINDOW)
+        return chosen_attention.attend(q, k, v, span=WINDOW) if chosen_attention.runs(q) else latest(q, k, v, WINDOW)
