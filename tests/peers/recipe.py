@@ -6,6 +6,8 @@ entmax   1.5-entmax of logits up to 1e12, rows of 1 to 4096, drawn, all alike or
          double (Peters et al. 2019, algorithm 2); asentmax in a tiny model at rates so high that its logits pass 1e7
 chosen   (TRITON_INTERPRET=1) what a kind's layer gives by the kernels of chosen_attention.py, its own loss and all gradients are what they are by masks
 masks    no kind gives a mask to cuDNN's kernels
+begin    a training by softmax ends behind its warm-up, without data; window begins behind it with those weights, nsa goes through its stages
+         itself; what is no such training is refused
 finite   a gradient that is not finite ends a training, which names step and tensor and leaves the checkpoint before it
 rows     a training that lacks rows is refused; without --steps it ends when they are spent, and goes on with more, each row once; parts that come
          later are read in the same order; what make_data.py makes is all different
@@ -14,6 +16,7 @@ heart    rows learned from eighty times are known by heart
 import contextlib
 import functools
 import io
+import json
 import os
 import pathlib
 import subprocess
@@ -185,6 +188,41 @@ def trained(folder, *options):
         sys.argv = argv
 
 
+def begin(_):
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/data")
+        part(f"{folder}/data", batches.part_name(0), 150, 1)
+        warm = ["--out", f"{folder}/warm", "--data="]
+        code, said = trained(folder, *warm)
+        assert code == 2, said  # data is needed, but for the warm-up
+        code, said = trained(folder, *warm, "--until-mastered")
+        assert code == 0 and "rows of 256 mastered" in said, said
+        state = torch.load(f"{folder}/warm/checkpoint.pt")
+        for kind, stages in (("window", 0), ("nsa", 3)):
+            given, first = dict(zip(state["names"], state["tensors"][0])), []
+            learn = train.Trainer.learn
+
+            def watched(self, batch):
+                if not first:
+                    own = dict(self.net.named_parameters())
+                    first.append(all(torch.equal(own[n], t) for n, t in given.items()))
+                    assert sorted(set(own) - set(given)) == ([f"layers.{i}.self_attn.g_proj.weight" for i in range(2)] if kind == "nsa" else [])
+                learn(self, batch)
+
+            train.Trainer.learn = watched
+            try:
+                code, said = trained(folder, "--out", f"{folder}/{kind}", "--attention", kind, "--begin", f"{folder}/warm", "--minutes", "5", "--steps", "40", "--epochs", "9")
+            finally:
+                train.Trainer.learn = learn
+            log = [json.loads(line) for line in open(f"{folder}/{kind}/log.jsonl")]
+            assert code == 0 and first == [True], (said, first)
+            assert [n for n, *_ in log[0]["begun"]] == ["64 by softmax", "128 by softmax", "256 by softmax"], log[0]
+            assert len(log[-1]["warm_up"]) == stages and log[-1]["step"] == 40 + sum(n for _, n, _ in log[-1]["warm_up"]), log[-1]
+            print(f"begin: {kind}: its own warm-up {log[-1]['warm_up']}, {log[-1]['step']} steps in all")
+        code, said = trained(folder, "--out", f"{folder}/no", "--attention", "moba", "--begin", f"{folder}/window", "--minutes", "5")
+        assert code == 1 and "found window" in said, said
+
+
 def finite(_):
     learn = train.Trainer.learn
 
@@ -279,7 +317,7 @@ def by_heart(_):
         assert told.returncode == 1 and "known by heart" in told.stdout, told
 
 
-CHECKS = {"entmax": entmax, "chosen": chosen, "masks": masks, "finite": finite, "rows": rows, "heart": by_heart}
+CHECKS = {"entmax": entmax, "chosen": chosen, "masks": masks, "begin": begin, "finite": finite, "rows": rows, "heart": by_heart}
 
 
 def main():

@@ -5,7 +5,7 @@
 Two layers of width 64, an alphabet of 64 words, 2048 tokens a step; trainer, rates' shape and rows are the recipe's (models/frontier-mini/recipe).
 A line a seed and variant: the step at which .9 of the answers are right, lately, or that they never were; and how many were, every 200 steps.
 
-    softmax         and, once it has mastered them, how many steps 1.5-entmax in its place takes to do so again (train.py --softmax-first)
+    softmax         and, once it has mastered them, how many steps 1.5-entmax in its place takes to do so again (train.py --begin)
     masked          softmax by the kernel that the window's layers have in longer rows: same weights and rows as softmax at the start
     entmax15        1.5-entmax from nothing
 
@@ -40,6 +40,13 @@ class Alphabet(np.random.Generator):
         return WORDS
 
 
+entmax = entmax_attention.attention
+
+
+def softmax(q, k, v):
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+
+
 def masked(self, x, q, k, v):
     return window.latest(q, k, v, window.WINDOW)
 
@@ -51,8 +58,7 @@ def gradients(attend, q, k, v, g):
 
 
 def exactness():
-    attends = {"softmax": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True),
-               "masked": lambda q, k, v: window.latest(q, k, v, window.WINDOW)}
+    attends = {"softmax": softmax, "masked": lambda q, k, v: window.latest(q, k, v, window.WINDOW)}
     for dtype in (torch.float32, torch.bfloat16):
         most = dict.fromkeys(attends, 0.0)
         for seed in range(5):
@@ -87,14 +93,14 @@ def main():
             torch.manual_seed(seed)
             random, begun = Alphabet(np.random.PCG64(seed)), time.process_time()
             trainer = train.Trainer("tiny", "softmax" if variant == "masked" else "entmax15", ["copy"], [WIDTH], "cpu", False)
-            entmax_attention.softmax_for_now = variant == "softmax"
+            entmax_attention.attention = softmax if variant == "softmax" else entmax
             if variant == "masked":
                 for layer in trainer.net.layers:
                     layer.self_attn.attend = types.MethodType(masked, layer.self_attn)
             step, shares = learn(trainer, random, 0, most)
             print(f"{variant}, seed {seed}: {f'mastered after {step} steps' if step else f'not mastered in {most} steps'}; {shares}", end="", flush=True)
             if variant == "softmax" and step:
-                entmax_attention.softmax_for_now = False
+                entmax_attention.attention = entmax
                 trainer.skill.zero_()
                 again, shares = learn(trainer, random, step, 800)
                 print(f"; by entmax in its place {f'after {again} more' if again else 'not in 800 more'}; {shares}", end="")

@@ -76,7 +76,7 @@ class Spent(Exception):
 
 class Samples:
     """Samples of a folder, by length and task: what make_data.py wrote, part after part as they come, or all files of `frontier tasks
-    export`. Rows of a task are drawn in turn, `epochs` times at most; where there are no more, parts that came since are read, which is
+    export`. Rows of a task are drawn in turn, `epochs` times at most; where there are no more, or none yet, parts that came since are read, which is
     waited for for `wait` minutes."""
 
     def __init__(self, folder, epochs=1, wait=0.0):
@@ -84,6 +84,10 @@ class Samples:
         self.rows = collections.defaultdict(lambda: collections.defaultdict(list))  # length -> task -> rows
         self.add(*sorted(self.folder.glob("*.h5")))
         self.look()
+        until = time.time() + 60 * wait
+        while not self.rows and time.time() < until:
+            time.sleep(1)
+            self.look()
         if not self.rows:
             raise SystemExit(f"{folder}: no exported samples (*.h5, part-*.npz.xz); see train.py")
         self.tasks = sorted({t for by_task in self.rows.values() for t in by_task})

@@ -14,7 +14,6 @@ On a GPU it is three Triton kernels as in flash attention (tau costs a pass over
 x tokens exists), close to AdaSplash (Gonçalves et al. 2025, arXiv 2502.12082); elsewhere the same in plain PyTorch.
 """
 import torch
-import torch.nn.functional as F
 
 try:
     import triton
@@ -197,14 +196,9 @@ class Kernels(torch.autograd.Function):
         return dq, dk, dv
 
 
-softmax_for_now = False  # while a training begins with it (train.py --softmax-first)
-
-
 @torch.compiler.disable
 def attention(q, k, v):
     """q [rows, H, tokens, D], k, v [rows, G, tokens, D], causal; logits are q k / sqrt(D)."""
-    if softmax_for_now:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return Kernels.apply(q, k, v) if q.is_cuda and triton else plain(q, k, v)
 
 

@@ -4,8 +4,8 @@
     python3 models/frontier-mini/recipe/train.py l --data DATA --out OUT --minutes 20
     python3 models/frontier-mini/recipe/train.py l --data DATA2 --out OUT2 --minutes 12 --polish OUT/model --rate 0.005
     python3 models/frontier-mini/recipe/train.py m --attention asentmax --data DATA --out OUT3 --minutes 25 --stop 8
-    python3 models/frontier-mini/recipe/train.py s --attention entmax15 --seeds 3 --data DATA --out OUT4 --until-mastered
-    python3 models/frontier-mini/recipe/train.py s --attention entmax15 --data DATA --out OUT4 --minutes 14 --steps 9000
+    python3 models/frontier-mini/recipe/train.py s --seeds 3 --out WARM --until-mastered
+    python3 models/frontier-mini/recipe/train.py s --attention entmax15 --begin WARM --data DATA --out OUT4 --minutes 14 --steps 9000
     python3 models/frontier-mini/recipe/train.py s --attention asentmax --time 4096
     python3 models/frontier-mini/recipe/train.py m --attention dsa_warm --data DATA --out OUT5 --minutes 3 --polish models/frontier-mini/m
     python3 models/frontier-mini/recipe/train.py m --attention dsa --data DATA --out OUT6 --minutes 8 --polish OUT5/model
@@ -18,6 +18,8 @@ Muon on the hidden matrices, AdamW on embeddings, norms and biases; lengths grow
 answered wrongly are drawn more often. First comes the warm-up, until it is mastered: several seeds learn rows of 64 tokens side by
 side, the first that masters them goes on, and if none does within --patience steps, that is said and the training ends (status 3). What
 --minutes and --steps say begins after it, so that a kind which is slow to learn to look things up has as much of the rest as another.
+--begin: the warm-up was softmax's, in a training that ended with --until-mastered (which takes no data); a kind that computes something else in
+rows that short goes through the warm-up's stages once more, from these weights, until it has mastered them as it attends.
 Logs a JSON line every 100 steps (share of answer tokens and of whole answers that are right, by task and length, before the step learns
 from them) and prints where it stands and what is left; saves OUT/checkpoint.pt and OUT/model every two minutes (--save) (OUT/race.pt while several
 seeds learn), and goes on from the checkpoint when started again; without it from OUT/model, which is a fifth of its size (the optimisers
@@ -29,6 +31,7 @@ import collections
 import contextlib
 import fcntl
 import json
+import os
 import pathlib
 import platform
 import tempfile
@@ -291,12 +294,6 @@ class Trainer:
         names = [name for name, n in zip(self.watched, when) if n == first]
         return first, names[0] if when[0] == first or when[1] == first else names[-1], len(names)
 
-    def forget(self):
-        """What attends now is another function: graphs are of the one before."""
-        if self.graphs:
-            torch.cuda.synchronize()
-            self.graphs.clear()
-
     def capture(self, batch):
         """Makes the graph for batches shaped as this one; leaves the state as it was."""
         changed = [*self.state(), self.sick]
@@ -333,8 +330,8 @@ class Trainer:
         return building
 
 
-def measure(trainer, schedule, lengths):
-    """Milliseconds of a step at each length, the card to itself, and their mean over a training, warm-up aside. What a step costs does not depend on what the tokens are; of entmax it falls as more weights become zero."""
+def measure(trainer, schedule, lengths, polished):
+    """Milliseconds of a step at each length, the card to itself, and their mean over a training, warm-up aside (polished: over its last stage). What a step costs does not depend on what the tokens are; of entmax it falls as more weights become zero."""
     took = {}
     for length in lengths:
         width = length if length < 512 else length + batches.ANSWER_ROOM
@@ -347,7 +344,8 @@ def measure(trainer, schedule, lengths):
         batch = batches.Batch(places(rows * width, mini.VOCABULARY).view(rows, width).int(), places(n),
                               torch.ones(n, device=trainer.device), places(n, rows), places(batches.CONTEXT_SAMPLE), places(rows, 1))
         trainer.step(batch, 0.1)
-        with open(pathlib.Path(tempfile.gettempdir()) / "frontier-mini-time.lock", "w") as lock:
+        card = "".join(c for c in os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "") + os.environ.get("CUDA_VISIBLE_DEVICES", "") if c.isalnum())
+        with open(pathlib.Path(tempfile.gettempdir()) / f"frontier-mini-time{card}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the kinds are timed one after the other
             for n in (2, 8):
                 begun = time.time()
@@ -359,7 +357,7 @@ def measure(trainer, schedule, lengths):
             raise SystemExit(f"length {length}: the loss is {loss}")
     mean, left = 0.0, 1.0
     for length, _, share in STAGES[:len(lengths) - len(WARM_UP)]:
-        share = left if length == lengths[-1] else share
+        share = left if length == lengths[-1] else 0 if polished else share
         shorter = [took[n] for n in lengths if 512 <= n < length] if length >= 2048 else []
         mean += share * (took[length] if not shorter else (took[length] + sum(shorter) / len(shorter)) / 2)  # as Schedule.draw
         left -= share
@@ -373,6 +371,24 @@ def entered(a, seed, tasks, widths):
     if trainer.stream:
         torch.cuda.synchronize()  # what made it ran in another stream
     return trainer
+
+
+def begin(net, folder):
+    """Gives `net` the weights of a training by softmax that is behind its warm-up: what a kind has beyond softmax's model stays. Returns that
+    warm-up's stages."""
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        raise SystemExit(f"--begin {folder}: no checkpoint.pt of a training by softmax")
+    state = torch.load(path, map_location="cpu")
+    if state["attention"] != "softmax" or state["base"] is None:
+        raise SystemExit(f"--begin {folder}: expected a training by softmax that has mastered its warm-up, found {state['attention']} at step {state['step']}")
+    given, own = dict(zip(state["names"], state["tensors"][0])), dict(net.named_parameters())
+    if unknown := [n for n in given if n not in own]:
+        raise SystemExit(f"--begin {folder}: {unknown[0]} is not of this model")
+    with torch.no_grad():
+        for name, value in given.items():
+            own[name].copy_(value)
+    return [[f"{stage} by softmax", *rest] for stage, *rest in state["warm_up"]]
 
 
 def main():
@@ -389,8 +405,7 @@ def main():
     parser.add_argument("--mastered", type=float, default=MASTERED, metavar="SHARE", help="of answers that are right, at which a warm-up stage is over")
     parser.add_argument("--save", type=float, default=120, metavar="SECONDS", help="between checkpoints, which are looked for every 100 steps")
     parser.add_argument("--patience", type=int, default=20000, metavar="STEPS", help="the shortest rows are mastered in so many, or that is all")
-    parser.add_argument("--softmax-first", action="store_true", help="of an entmax kind: the shortest rows with softmax in entmax's place until they are mastered, "
-                        "then as the kind has it until they are mastered again, then the rest")
+    parser.add_argument("--begin", type=pathlib.Path, metavar="WARM", help="with the weights of this training by softmax, which has mastered the warm-up")
     parser.add_argument("--until-mastered", action="store_true", help="end this call behind the warm-up")
     parser.add_argument("--time", type=int, metavar="LENGTH", help="take a few steps at each length up to this one, print what they took, and end")
     parser.add_argument("--stop", type=float, metavar="MINUTES", help="save and end this call after so many, to go on later")
@@ -406,8 +421,10 @@ def main():
     parser.add_argument("--eager", action="store_true", help="do not compile")
     parser.add_argument("--no-graph", action="store_true", help="launch a step's kernels one by one")
     a = parser.parse_args()
-    if not a.time and not (a.data and a.out):
+    if not a.time and not (a.out and (a.data or a.until_mastered)):
         parser.error("--data and --out are needed to train")
+    if a.begin and a.polish:
+        parser.error("--begin, --polish: one of them")
     if a.time and a.time < STAGES[0][0]:
         parser.error(f"--time {a.time}: expected {STAGES[0][0]} or more")
     torch.set_float32_matmul_precision("high")
@@ -416,15 +433,10 @@ def main():
         widths = [n if n < 512 else n + batches.ANSWER_ROOM for n in lengths]
         trainer = entered(a, a.seed, ["any"], widths)
         with trainer.turn():
-            took, mean = measure(trainer, Schedule(lengths, a.tokens, MIX), lengths)
+            took, mean = measure(trainer, Schedule(lengths, a.tokens, MIX), lengths, bool(a.polish))
         print(json.dumps({"attention": a.attention, "size": a.size, "tokens": a.tokens, "compiled": not a.eager,
                           "graph": trainer.graphs is not None, "mean_ms": round(mean, 2), "ms": {n: round(ms, 2) for n, ms in took.items()}}))
         return
-    normaliser = getattr(kinds.kind(a.attention), "normaliser", None)
-    if a.softmax_first:
-        if normaliser is None:
-            parser.error(f"--softmax-first: {a.attention} is softmax throughout")
-        WARM_UP.insert(0, WARM_UP[0])
     a.out.mkdir(parents=True, exist_ok=True)
     if a.rate:
         RATES[a.size] = a.rate, RATES[a.size][1] * a.rate / RATES[a.size][0]
@@ -435,28 +447,29 @@ def main():
             raise SystemExit(f"--mix {task}: expected one of {', '.join(mix)}")
         mix[task] *= float(factor)
 
-    samples = batches.Samples(a.data, a.epochs, a.wait)
-    unseen = heart.unseen_of(samples)
-    schedule = Schedule(samples.rows, a.tokens, mix)
+    samples = batches.Samples(a.data, a.epochs, a.wait) if a.data else None
+    unseen = heart.unseen_of(samples) if samples else None
+    tasks = samples.tasks if samples else sorted(MIX)
+    schedule = Schedule(samples.rows if samples else [n for n, *_ in STAGES], a.tokens, mix)
     widths = {n + room for n in LENGTHS for room in (0, batches.ANSWER_ROOM)}
     saved, short = a.out / "checkpoint.pt", a.out / "model" / "progress.json"
     state = torch.load(saved, map_location=a.device) if saved.exists() else json.loads(short.read_text()) if short.exists() else None
     if state and state["attention"] != a.attention:
         raise SystemExit(f"{a.out}: its checkpoint is of --attention {state['attention']}")
-    if state and state["softmax_first"] != a.softmax_first:
-        raise SystemExit(f"{a.out}: its checkpoint is of a training {'with' if state['softmax_first'] else 'without'} --softmax-first")
-    seeds = state["seeds"] if state else [a.seed] if a.polish else list(range(a.seed, a.seed + a.seeds))
-    field = [entered(a, seed, samples.tasks, widths) for seed in seeds]  # several while they race, then one
+    seeds = state["seeds"] if state else [a.seed] if a.polish or a.begin else list(range(a.seed, a.seed + a.seeds))
+    field = [entered(a, seed, tasks, widths) for seed in seeds]  # several while they race, then one
     step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
     base = None  # step and seconds at which the warm-up was over
     warm = []    # of its stages: length, steps, shares of right answers of each seed at the end
     cold = 0     # the step at which the optimisers began
+    begun = state.get("begun") if state else None  # stages of the warm-up that softmax went through in its place
     if state:
         step, tokens, before, base, warm = (state[name] for name in ("step", "tokens", "seconds", "base", "warm_up"))
         (schedule.index, schedule.begun), schedule.mix = state["stage"], state["mix"]
         if "drawn" not in state:
             print(f"{a.attention}: the checkpoint does not say which rows were learned from: the first ones come again")
-        samples.drawn.update(state.get("drawn", {}))
+        if samples:
+            samples.drawn.update(state.get("drawn", {}))
         for trainer, kept in zip(field, state.get("tensors") or [None]):
             with torch.no_grad(), trainer.turn():
                 if kept is None:
@@ -469,7 +482,12 @@ def main():
         with field[0].turn():
             mini.load_checkpoint(field[0].net, a.polish, field[0].net.attention.begins_without)
         schedule.index, base = len(WARM_UP + STAGES) - 1, (0, 0.0)
-    if a.steps and not a.wait and not a.polish:
+    elif a.begin:
+        with field[0].turn():
+            begun = begin(field[0].net, a.begin)
+        if field[0].net.attention.softmax_to >= WARM_UP[-1][0]:
+            schedule.index, base = len(WARM_UP), (0, 0.0)
+    if samples and a.steps and not a.wait and not a.polish:
         lacking = []
         for length, rows in schedule.needed(a.steps).items():
             there = a.epochs * sum(map(len, samples.rows[length].values()))
@@ -478,12 +496,12 @@ def main():
         if lacking:
             raise SystemExit(f"{a.data}: {a.steps} steps take {'; '.join(lacking)}. Make more (make_data.py {a.data} --steps {a.steps} --tokens {a.tokens}), or "
                              "learn from rows more than once (--epochs), or wait for what is being made (--wait)")
-    loader = batches.Loader(samples, schedule.draw, a.seed + step)
+    loader = batches.Loader(samples, schedule.draw, a.seed + step) if samples else None
     log = open(a.out / "log.jsonl", "a", buffering=1)
     versions = {"torch": torch.__version__, "python": platform.python_version(),
                 "device": torch.cuda.get_device_name() if a.device.startswith("cuda") else "cpu"}
     log.write(json.dumps({"size": a.size, "attention": a.attention, "parameters": sum(p.numel() for p in field[0].net.parameters()), "seeds": seeds,
-                          "minutes": a.minutes, "steps": a.steps, "patience": a.patience, "rates": RATES[a.size], "polish": a.polish,
+                          "minutes": a.minutes, "steps": a.steps, "patience": a.patience, "rates": RATES[a.size], "polish": a.polish, "begun": begun,
                           "mix": mix, "from_step": step, **versions}) + "\n")
 
     randoms = [numpy.random.default_rng(seed + step) for seed in seeds]
@@ -527,12 +545,13 @@ def main():
 
     def save():
         nonlocal at_save
-        progress = {"attention": a.attention, "softmax_first": a.softmax_first, "step": step, "tokens": tokens, "seconds": seconds, "base": base, "warm_up": warm,
-                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix, "drawn": loader.given}
+        progress = {"attention": a.attention, "step": step, "tokens": tokens, "seconds": seconds, "base": base, "warm_up": warm, "begun": begun,
+                    "stage": (schedule.index, schedule.begun), "mix": schedule.mix, "drawn": loader.given if loader else {}}
         require_health()
         if a.device.startswith("cuda"):
             torch.cuda.synchronize()
-        torch.save({"tensors": [[t.detach() for t in trainer.state()] for trainer in field], "seeds": seeds, **progress}, saved.with_suffix(".tmp"))
+        torch.save({"names": [n for n, _ in field[0].net.named_parameters()], "tensors": [[t.detach() for t in trainer.state()] for trainer in field],
+                    "seeds": seeds, **progress}, saved.with_suffix(".tmp"))
         saved.with_suffix(".tmp").rename(saved)
         best = max(range(len(field)), key=skills().__getitem__)
         mini.save_checkpoint(field[best].net, a.out / "model")
@@ -552,8 +571,6 @@ def main():
         print(f"{a.attention}: {where}; {1e3 * pace:.1f} ms a step", flush=True)
 
     share, status, at_save = 0.0, 0, step if state else None
-    if a.softmax_first:
-        normaliser.softmax_for_now = schedule.index == 0
     while True:
         seconds = before + time.time() - start - building
         if not schedule.warming():
@@ -569,15 +586,12 @@ def main():
         if not given_up and schedule.advance(step, share, mastered):
             if warming:
                 right = skills()
-                warm.append([f"{stage} by softmax" if a.softmax_first and schedule.index == 1 else stage, step - sum(n for _, n, _ in warm), dict(zip(map(str, seeds), right))])
+                warm.append([stage, step - sum(n for _, n, _ in warm), dict(zip(map(str, seeds), right))])
                 best = right.index(max(right))
                 field, seeds, randoms = [field[best]], [seeds[best]], [randoms[best]]
                 print(f"{a.attention}: rows of {stage} {'mastered' if mastered else 'not mastered'} after {step} steps, {seconds:.0f} s, seed {seeds[0]}", flush=True)
                 with field[0].turn():
                     field[0].skill.zero_()
-                if a.softmax_first and schedule.index == 1:
-                    normaliser.softmax_for_now = False
-                    field[0].forget()
                 lately = said = seconds, step
             if not schedule.warming() and base is None:
                 base = step, seconds
@@ -596,7 +610,7 @@ def main():
             with trainer.turn():
                 if warm_rows:
                     width = length if warmth == 1.0 else length + batches.ANSWER_ROOM
-                    batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(samples.tasks), random, a.device)
+                    batch = batches.warm_up(width, schedule.rows(width), mini.VOCABULARY, len(tasks), random, a.device)
                 else:
                     try:
                         batch = loader.get()

@@ -6,8 +6,6 @@ ALPHA = 1.5
 
 
 class Attention(attention.Attention):
-    normaliser = entmax_attention  # in whose place softmax can be for a while
-
     @staticmethod
     def config(c):
         return {"architectures": ["FrontierMiniForCausalLM"], "model_type": "frontier_mini", "entmax_alpha": ALPHA}
