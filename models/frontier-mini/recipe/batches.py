@@ -83,33 +83,43 @@ class Samples:
         self.folder, self.epochs, self.wait, self.parts = pathlib.Path(folder), epochs, wait, 0
         self.rows = collections.defaultdict(lambda: collections.defaultdict(list))  # length -> task -> rows
         self.add(*sorted(self.folder.glob("*.h5")))
-        self.look()
+        self.look(1 if wait else None)
         until = time.time() + 60 * wait
         while not self.rows and time.time() < until:
             time.sleep(1)
-            self.look()
+            self.look(1)
         if not self.rows:
             raise SystemExit(f"{folder}: no exported samples (*.h5, part-*.npz.xz); see train.py")
         self.tasks = sorted({t for by_task in self.rows.values() for t in by_task})
         self.drawn = collections.Counter()  # "LENGTH/TASK" -> rows
+        if wait:  # the others while the first is learned from
+            threading.Thread(target=self.look_ahead, daemon=True).start()
 
     def add(self, *paths):
         """Puts rows behind those that are there: what was drawn keeps its place."""
         for (length, task), pool in read(paths).items():
             self.rows[length][task] += pool
 
-    def look(self):
-        """Reads the parts that came since, in their order and none beyond a gap, so that rows have the same places whenever one looks."""
-        while (path := self.folder / part_name(self.parts)).exists():
+    def look(self, most=None):
+        """Reads the parts that came since, at most so many, in their order and none beyond a gap, so that rows have the same places whenever one
+        looks."""
+        while most != 0 and (path := self.folder / part_name(self.parts)).exists():
             self.add(path)
             self.parts += 1
+            most = most and most - 1
+
+    def look_ahead(self):
+        while True:
+            self.look()
+            time.sleep(1)
 
     def take(self, length, task):
         """The next row of a task."""
         pool, key = self.rows[length][task], f"{length}/{task}"
         until = time.time() + 60 * self.wait
         while self.drawn[key] >= len(pool):
-            self.look()
+            if not self.wait:
+                self.look()
             if self.drawn[key] < len(pool) * self.epochs:
                 break
             if time.time() > until:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Trains kinds of attention side by side on one GPU while its data is made on the cores, and looks at what came of each.
+# Trains kinds of attention side by side on $CARDS (1) GPUs while its data is made on the cores, and looks at what came of each.
 #
 #   kinds.sh SIZE LENGTH OUT [KIND ...]          by default softmax window entmax15 asentmax moba nsa
 #
@@ -10,7 +10,7 @@
 # 4. line1: logits and tokens of Frontier's own program beside the recipe's model in PyTorch, on $PROMPTS (twenty) unseen prompts of $AT (768)
 #    tokens (tests/peers/trained.py build/, which `make all tests` makes; DEVICES=cpu leaves the reference out).
 #
-# The training first, all of it; 3 and 4 of every kind whose weights are there. What was said is in OUT/KIND.heart and OUT/KIND.line1. Ends with
+# LOOK=0: 1 and 2 alone. The training first, all of it; 3 and 4 of every kind whose weights are there. What was said is in OUT/KIND.heart and OUT/KIND.line1. Ends with
 # status 1 if a kind knows rows by heart, differs, or is not there.
 set -u
 cd "$(dirname "$0")/../../.." || exit 1
@@ -18,7 +18,7 @@ size=$1 length=$2 out=$(realpath -m "$3")
 shift 3
 [ $# -gt 0 ] || set -- softmax window entmax15 asentmax moba nsa
 recipe=models/frontier-mini/recipe python=${PYTHON:-python3} build=${BUILD:-build}
-export WORK MPS=${MPS-1} CARD=${CARD:-1.2} DATA OPTIONS="--wait 5 ${OPTIONS:-}"
+export WORK MPS=${MPS-1} DATA OPTIONS="--wait 5 ${OPTIONS:-}"
 WORK=$(realpath -m "${WORK:-build/kinds}") DATA=${DATA:-$WORK/data}
 mkdir -p "$WORK" "$out" || exit 1
 
@@ -29,15 +29,16 @@ cores=$(($(nproc) - $#))
 $python $recipe/make_data.py "$DATA" --parts "${PARTS:-40}" --scale "${SCALE:-1}" --jobs $((cores > 1 ? cores : 1)) --frontier "$build"/frontier >"$out"/data.txt 2>&1 &
 making=$!
 trap 'kill $making 2>/dev/null' EXIT
-while [ ! -e "$DATA"/unseen.npz.xz ] || [ ! -e "$DATA"/part-0000.npz.xz ]; do
+while [ ! -e "$DATA"/unseen.npz.xz ]; do # which train.py looks for once
     kill -0 $making 2>/dev/null || { cat "$out"/data.txt; exit 1; }
     sleep 1
 done
 $recipe/side_by_side.sh "$size" "$length" "$out" "$@" || exit 1
+[ "${LOOK:-1}" = 1 ] || exit 0
 
 status=0
 for kind in "$@"; do
-    model=$WORK/${kind%%=*}/model kind=${kind%%=*}
+    kind=${kind%%=*} kind=${kind##*+} model=$WORK/$kind/model
     if [ ! -e "$model"/progress.json ]; then
         echo "$kind: no weights in $model"
         status=1
@@ -47,7 +48,7 @@ for kind in "$@"; do
     [ "${PIPESTATUS[0]}" = 0 ] || status=1
 done
 for kind in "$@"; do
-    kind=${kind%%=*} model=$WORK/${kind%%=*}/model
+    kind=${kind%%=*} kind=${kind##*+} model=$WORK/$kind/model
     [ -e "$model"/progress.json ] || continue
     $python tests/peers/trained.py "$build" "$out"/prompts.h5 "$kind=$model" 2>&1 | tee "$out/$kind".line1
     [ "${PIPESTATUS[0]}" = 0 ] || { echo "$kind: line1 differs"; status=1; }
