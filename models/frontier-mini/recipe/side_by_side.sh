@@ -63,7 +63,7 @@ if [ -n "${MPS:-}" ] && command -v nvidia-cuda-mps-control >/dev/null; then
     done
     [ -n "$mps" ] || { echo "MPS does not work here: $(tail -n 1 "$out"/mps$c.txt)"; end_mps; trap - EXIT; }
 fi
-export CARD=${CARD:-$([ -n "$mps" ] && echo 1.1 || echo 0.95)}
+export TORCHINDUCTOR_COMPILE_THREADS=${TORCHINDUCTOR_COMPILE_THREADS:-4} CARD=${CARD:-$([ -n "$mps" ] && echo 1.1 || echo 0.95)}
 
 declare -A start first
 kinds=

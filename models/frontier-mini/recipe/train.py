@@ -37,6 +37,8 @@ import platform
 import tempfile
 import time
 
+BEGUN = time.time()  # --stop is of the call, whose imports take seconds
+
 import numpy
 import torch
 import torch.nn.functional as F
@@ -601,7 +603,7 @@ def main():
             status = 3
             print(f"{a.attention}: no seed of {', '.join(map(str, seeds))} mastered rows of {stage} in {step - schedule.begun} steps ({seconds:.0f} s): the best has "
                   f"{max(right)} of their answers right, {a.mastered} is asked. It would learn none of the tasks, and ends here.", flush=True)
-        if share >= 1 or status or (a.until_mastered and not schedule.warming()) or (a.stop and time.time() - start >= 60 * a.stop):
+        if share >= 1 or status or (a.until_mastered and not schedule.warming()) or (a.stop and time.time() - BEGUN >= 60 * a.stop):
             break
         length, warmth = schedule.stage()
         ahead = min(1, (step - cold + 1) / 100) * (1 if schedule.warming() else min(1, (1 - share) / decay + 0.01))
