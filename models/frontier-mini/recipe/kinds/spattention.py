@@ -1,8 +1,8 @@
 """For each query head a band of distances, all of them below LENGTH once together (Zhao et al. 2025, SPAttention, arXiv 2511.09596): Qwen2
 under Frontier's method `spattention` with this length.
 
-The bands are those of the longest rows of the training in all rows, so that shorter ones are read by the first heads alone; a head without
-a key gives 0.
+The bands are those of the longest rows of the training (4096 tokens and room for an answer) in all rows, so that shorter ones are read by the first
+heads alone; a head without a key gives 0.
 """
 import torch
 
@@ -10,7 +10,7 @@ import attention
 import chosen_attention
 import gates
 
-LENGTH = 8192
+LENGTH = 4096 + 128
 
 
 class Attention(attention.Attention):
