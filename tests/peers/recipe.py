@@ -104,10 +104,12 @@ def chosen(_):
     shape, tokens, runs = dict(hidden=64, heads=4, kv_heads=2, layers=2, mlp=64), 200, chosen_attention.runs
     small = [("window", "WINDOW", 48), ("moba", "K", 2), ("dms", "WINDOW", 24), ("dms", "OFFSET", 0.0), ("sparsek", "K", 12), ("sparsek", "WINDOW", 16),
              ("nsa", "BLOCKS", 4), ("nsa", "WINDOW", 24), ("dsa", "K", 24), ("dsa", "EVERY", 1), ("spattention", "LENGTH", 150)]
-    for kind, name, value in small:
-        setattr(sys.modules[kinds.kind(kind).__module__], name, value)
-    moba = sys.modules[kinds.kind("moba").__module__]
-    moba.chosen = functools.partial(moba.chosen, count=2)
+    small = [(sys.modules[kinds.kind(kind).__module__], name, value) for kind, name, value in small]
+    moba = small[1][0]
+    small.append((moba, "chosen", functools.partial(moba.chosen, count=2)))
+    kept = [(module, name, getattr(module, name)) for module, name, _ in small]
+    for one in small:
+        setattr(*one)
     angle = torch.outer(torch.arange(tokens).float(), 1e5 ** (-torch.arange(0, 64, 2).float() / 64))
     for kind in ("window", "moba", "dms", "sparsek", "spattention", "nsa", "dsa_warm", "dsa"):
         torch.manual_seed(3)
@@ -135,6 +137,8 @@ def chosen(_):
         apart = [((a - b).norm() / b.norm().clamp(min=1e-6)).item() for b, a in zip(*found) if b is not None]
         print(f"chosen: {kind}: by kernels and by masks {len(apart)} tensors differ by at most {max(apart):.1e} of their norm", flush=True)
         assert max(apart) < 2e-5 and all((a is None) == (b is None) for a, b in zip(*found)), (kind, apart)
+    for one in kept:
+        setattr(*one)
 
 
 def masks(_):

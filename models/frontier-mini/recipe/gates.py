@@ -16,7 +16,8 @@ class Gates(nn.Module):
     def forward(self, x, q_proj):
         """x [rows, tokens, hidden]: [rows, G, tokens]"""
         q = q_proj(x).unflatten(-1, (-1, HEAD_DIM))[:, :, ::self.group]
-        return torch.einsum("rtgd,gd->rgt", q.float(), self.weight.float())
+        with torch.autocast(x.device.type, enabled=False):  # in bf16 many keys would have one number
+            return torch.einsum("rtgd,gd->rgt", q.float(), self.weight.float())
 
 
 def masked(q, k, v, mask):

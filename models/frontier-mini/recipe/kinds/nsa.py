@@ -75,11 +75,11 @@ class Attention(attention.Attention):
             return summed, over_chosen(q, k, v, mask), latest(q, k, v, min(window, q.shape[2]))
 
         def read_by_kernels(q, k, v):
-            means = block_means(k, block)
+            means, values = (block_means(t, block).to(q.dtype) for t in (k, v))
             if means.shape[2]:
                 with torch.no_grad():
                     rank = ranks(shares(q, means, block), k.shape[1], block)
-                summed = chosen_attention.attend(q, means, block_means(v, block), stretch=block)
+                summed = chosen_attention.attend(q, means, values, stretch=block)
             else:
                 rank, summed = ranks(shares(q, means, block), k.shape[1], block), torch.zeros_like(q)
             bits = chosen_attention.best(rank, blocks, q.shape[2], floor=-0.5, block=block)
