@@ -6,8 +6,8 @@
 
     python3 chosen_attention.py    holds the kernels against plain PyTorch; without a GPU with TRITON_INTERPRET=1, slowly
 
-Triton kernels as in flash attention, which keep the logarithm of each row's sum: forward; backward of queries; backward of keys. A tile of 64
-queries and 64 keys is left out where no query of it reads a key of it, which is seen from its bits. Elsewhere than on a GPU kinds attend by masks in
+Triton kernels as in flash attention, which keep the logarithm of each row's sum: forward; backward of queries; backward of keys. Bits save no
+work: among the queries of a tile there is nearly always one that reads a key of another tile. Elsewhere than on a GPU kinds attend by masks in
 plain PyTorch (runs()). Nothing here waits for the device, so that a step can be one CUDA graph.
 
 Bits are int32 [rows, C, tokens, words], C dividing the query heads (1: one choice for all; kv heads; query heads): bit b % 32 of word b / 32 is block b of
@@ -21,7 +21,8 @@ try:
 except ImportError:  # plain PyTorch remains
     triton = None
 
-ROWS, KEYS = 64, 64  # of a tile
+ROWS, KEYS, NARROW = 64, 64, 32  # of a tile; NARROW: of one where more is to be kept in registers
+WARPS = 4
 ENDLESS = 1 << 30    # a distance that no key has
 ADDED, RIM = 1, 2    # what a key's number does
 LOG2E = 1.4426950408889634
@@ -40,58 +41,159 @@ def words(keys, block):
 
 if triton:
     @triton.jit
-    def bits_of(BITS, at, there, n, N: tl.constexpr, BLOCK: tl.constexpr):
-        """The bits [M] of a tile's keys n..n+N: of blocks in the lowest bits of the first, of keys in both."""
+    def read_of(BITS, at, rows, T, n, lane, N: tl.constexpr, BLOCK: tl.constexpr, TURNED: tl.constexpr):
+        """Which keys of n + lane [N] each row reads by its bits: [M, N], TURNED: [N, M]."""
         if BLOCK == 1:
-            low = tl.load(BITS + at + n // 32, mask=there, other=0)
-            high = tl.load(BITS + at + n // 32 + 1, mask=there, other=0)
+            word = tl.load(BITS + at + n // 32, mask=rows < T, other=0)
+            if N == 64:
+                high = tl.load(BITS + at + n // 32 + 1, mask=rows < T, other=0)
+                if TURNED:
+                    bits = tl.where((lane < 32)[:, None], word[None, :], high[None, :]) >> (lane % 32)[:, None]
+                else:
+                    bits = tl.where((lane < 32)[None, :], word[:, None], high[:, None]) >> (lane % 32)[None, :]
+            else:
+                if TURNED:
+                    bits = word[None, :] >> lane[:, None]
+                else:
+                    bits = word[:, None] >> lane[None, :]
         else:
-            block = n // BLOCK
-            low = (tl.load(BITS + at + block // 32, mask=there, other=0) >> (block % 32)) & ((1 << ((N + BLOCK - 1) // BLOCK)) - 1)
-            high = low
-        return low, high
+            word = tl.load(BITS + at + n // BLOCK // 32, mask=rows < T, other=0) >> (n // BLOCK % 32)
+            if TURNED:
+                bits = word[None, :] >> (lane // BLOCK)[:, None]
+            else:
+                bits = word[:, None] >> (lane // BLOCK)[None, :]
+        return (bits & 1) != 0
 
     @triton.jit
-    def tile(q, k, low, high, rows, n, S, scale, near, end, window, term, N: tl.constexpr, BLOCK: tl.constexpr, BAND: tl.constexpr,
-             WINDOW: tl.constexpr, TERM: tl.constexpr, STRETCH: tl.constexpr):
-        """Logits of a tile in base 2, -inf where a row does not read a key; and which keys are beyond the latest ones. k [D, N]."""
+    def masked_logits(s, BITS, at, rows, n, T, S, near, end, window, term, N: tl.constexpr, BLOCK: tl.constexpr, BAND: tl.constexpr,
+                      WINDOW: tl.constexpr, TERM: tl.constexpr, STRETCH: tl.constexpr, FULL: tl.constexpr, TURNED: tl.constexpr):
+        """Logits of a tile [M, N] (TURNED: [N, M]) as they are read, -inf where a row does not read a key; and which keys a number belongs to. FULL: all keys
+        of the tile are far enough, none too far, and all beyond the window."""
         lane = tl.arange(0, N)
-        far = rows[:, None] - ((n + lane + 1) * STRETCH - 1)[None, :]
-        read = (far >= near) & (n + lane < S)[None, :]
-        if BAND:
-            read = read & (far < end)
-        beyond = far >= window
-        if BLOCK > 0:
-            if BLOCK == 1:
-                bit = (tl.where((lane < 32)[None, :], low[:, None], high[:, None]) >> (lane % 32)[None, :]) & 1
+        if TURNED:
+            far = rows[None, :] - ((n + lane + 1) * STRETCH - 1)[:, None]
+            added = term[:, None]
+        else:
+            far = rows[:, None] - ((n + lane + 1) * STRETCH - 1)[None, :]
+            added = term[None, :]
+        counts = far >= window
+        if FULL:
+            if TERM == 1:
+                s += added
+            if BLOCK > 0:
+                counts = read_of(BITS, at, rows, T, n, lane, N, BLOCK, TURNED)
+                s = tl.where(counts, s, float("-inf"))
+        else:
+            read = far >= near
+            if TURNED:
+                read = read & (n + lane < S)[:, None]
             else:
-                bit = (low[:, None] >> (lane // BLOCK)[None, :]) & 1
-            if WINDOW:
-                read = read & ((bit != 0) | (far < window))
-            else:
-                read = read & (bit != 0)
-        s = tl.dot(q, k) * scale
-        if TERM == 1:
-            s += tl.where(beyond, term[None, :] * 1.4426950408889634, 0.0)
-        return tl.where(read, s, float("-inf")), beyond & read
+                read = read & (n + lane < S)[None, :]
+            if BAND:
+                read = read & (far < end)
+            if BLOCK > 0:
+                bits = read_of(BITS, at, rows, T, n, lane, N, BLOCK, TURNED)
+                if WINDOW:
+                    bits = bits | (far < window)
+                read = read & bits
+            if TERM == 1:
+                s += tl.where(counts, added, 0.0)
+            s = tl.where(read, s, float("-inf"))
+            counts = counts & read
+        return s, counts
 
     @triton.jit
-    def absorb(most, total, out, q, k, v, low, high, rows, n, S, scale, near, end, window, term, N: tl.constexpr, BLOCK: tl.constexpr,
-               BAND: tl.constexpr, WINDOW: tl.constexpr, TERM: tl.constexpr, STRETCH: tl.constexpr):
-        s, _ = tile(q, k, low, high, rows, n, S, scale, near, end, window, term, N, BLOCK, BAND, WINDOW, TERM, STRETCH)
-        now = tl.maximum(most, tl.max(s, 1))
-        base = tl.where(now == float("-inf"), 0.0, now)
-        p = tl.exp2(s - base[:, None])
-        shrink = tl.exp2(most - base)
-        return now, total * shrink + tl.sum(p, 1), out * shrink[:, None] + tl.dot(p.to(v.dtype), v)
+    def forward_over(most, total, out, q, k_at, v_at, term_at, BITS, at, rows, low, high, T, S, scale, near, end, window, D: tl.constexpr, N: tl.constexpr,
+                     BLOCK: tl.constexpr, BAND: tl.constexpr, WINDOW: tl.constexpr, TERM: tl.constexpr, STRETCH: tl.constexpr, FULL: tl.constexpr):
+        d = tl.arange(0, D)
+        for n in range(low, high, N):
+            keys = n + tl.arange(0, N)
+            k = tl.load(k_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
+            v = tl.load(v_at + keys[:, None] * D + d[None, :], mask=keys[:, None] < S, other=0.0)
+            term = tl.zeros([N], tl.float32)
+            if TERM == 1:
+                term = tl.load(term_at + keys, mask=keys < S, other=0.0) * 1.4426950408889634
+            s, _ = masked_logits(tl.dot(q, k) * scale, BITS, at, rows, n, T, S, near, end, window, term, N, BLOCK, BAND, WINDOW, TERM, STRETCH, FULL, False)
+            now = tl.maximum(most, tl.max(s, 1))
+            base = tl.where(now == float("-inf"), 0.0, now)
+            p = tl.exp2(s - base[:, None])
+            shrink = tl.exp2(most - base)
+            total = total * shrink + tl.sum(p, 1)
+            out = tl.dot(p.to(v.dtype), v, out * shrink[:, None])
+            most = now
+        return most, total, out
 
     @triton.jit
-    def wanted(low, high, first, n, window, M: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, WINDOW: tl.constexpr):
-        """Whether a row of the tile reads a key of it."""
-        some = tl.max(((low | high) != 0).to(tl.int32), 0) != 0
+    def queries_over(dq, rim, count, q, g, lse, delta, tau, k_at, v_at, term_at, BITS, at, rows, low, high, T, S, scale, near, end, window,
+                     D: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, BAND: tl.constexpr, WINDOW: tl.constexpr, TERM: tl.constexpr,
+                     STRETCH: tl.constexpr, FULL: tl.constexpr):
+        d = tl.arange(0, D)
+        for n in range(low, high, N):
+            keys = n + tl.arange(0, N)
+            k = tl.load(k_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
+            v = tl.load(v_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
+            term = tl.zeros([N], tl.float32)
+            if TERM == 1:
+                term = tl.load(term_at + keys, mask=keys < S, other=0.0) * 1.4426950408889634
+            if TERM == 2:
+                term = tl.load(term_at + keys, mask=keys < S, other=0.0)
+            s, counts = masked_logits(tl.dot(q, k) * scale, BITS, at, rows, n, T, S, near, end, window, term, N, BLOCK, BAND, WINDOW, TERM, STRETCH, FULL,
+                                      False)
+            ds = tl.exp2(s - lse[:, None]) * (tl.dot(g, v) - delta[:, None])
+            dq = tl.dot(ds.to(k.dtype), tl.trans(k), dq)
+            if TERM == 2:
+                counts = counts & (term[None, :] < tau[:, None] + 1)
+                rim += tl.sum(tl.where(counts, ds, 0.0), 1)
+                count += tl.sum(tl.where(counts, 1.0, 0.0), 1)
+        return dq, rim, count
+
+    @triton.jit
+    def keys_over(dk, dv, dterm, k, v, term, Q, GRADIENT, LSE, DELTA, MEAN, TAU, BITS, bits_at, row_at, tau_at, n, low, high, T, S, W, scale, near, end, window,
+                  D: tl.constexpr, M: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, BAND: tl.constexpr, WINDOW: tl.constexpr, TERM: tl.constexpr,
+                  STRETCH: tl.constexpr, FULL: tl.constexpr):
+        d = tl.arange(0, D)
+        for m in range(low, high, M):
+            rows = m + tl.arange(0, M)
+            on = rows < T
+            at = (row_at + rows)[:, None] * D + d[None, :]
+            q = tl.load(Q + at, mask=on[:, None], other=0.0)
+            g = tl.load(GRADIENT + at, mask=on[:, None], other=0.0)
+            lse = tl.load(LSE + row_at + rows, mask=on, other=float("inf"))
+            delta = tl.load(DELTA + row_at + rows, mask=on, other=0.0)
+            s, counts = masked_logits(tl.dot(k, tl.trans(q)) * scale, BITS, bits_at + rows * W, rows, n, T, S, near, end, window, term, N, BLOCK, BAND, WINDOW,
+                                      TERM, STRETCH, FULL, True)
+            p = tl.exp2(s - lse[None, :])
+            dv = tl.dot(p.to(g.dtype), g, dv)
+            ds = p * (tl.dot(v, tl.trans(g)) - delta[None, :])
+            dk = tl.dot(ds.to(q.dtype), q, dk)
+            if TERM == 1:
+                if FULL:
+                    dterm += tl.sum(ds, 1)
+                else:
+                    dterm += tl.sum(tl.where(counts, ds, 0.0), 1)
+            if TERM == 2:
+                tau = tl.load(TAU + tau_at + rows, mask=on, other=float("-inf"))
+                mean = tl.load(MEAN + row_at + rows, mask=on, other=0.0)
+                dterm += tl.sum(tl.where(counts & (term[:, None] < tau[None, :] + 1), ds - mean[None, :], 0.0), 1)
+        return dk, dv, dterm
+
+    @triton.jit
+    def ranges(first, near, end, window, S, M: tl.constexpr, N: tl.constexpr, BAND: tl.constexpr, WINDOW: tl.constexpr, STRETCH: tl.constexpr):
+        """Of a tile of queries: keys low..full are to be masked, full..edge are not, edge..high are."""
+        high = tl.minimum((first + M - near) // STRETCH, S)
+        nearest = near
         if WINDOW:
-            some = some | (first - (n + N - 1) < window)
-        return some
+            nearest = window
+        edge = tl.maximum(first - nearest + 1, 0) // N * N
+        if STRETCH > 1:
+            edge = high * 0
+        low = high * 0
+        full = high * 0
+        if BAND:
+            low = tl.maximum(first - end + 1, 0) // N * N
+            full = tl.minimum((tl.maximum(first + M - end, 0) + N - 1) // N * N, tl.maximum(edge, low))
+            edge = tl.maximum(edge, full)
+        return low, full, edge, high
 
     @triton.jit
     def forward_kernel(Q, K, V, BITS, TERMS, OUT, LSE, scale, H, G, C, T, S, W, near, end, step, more, window, D: tl.constexpr, M: tl.constexpr,
@@ -107,42 +209,21 @@ if triton:
         q = tl.load(Q + own, mask=there[:, None], other=0.0)
         at = ((row * C + h // (H // C)) * T + rows) * W
         k_at, v_at, term_at = K + kv * S * D, V + kv * S * D, TERMS + kv * S
-        low_end, high_end = 0, tl.minimum((first + M - near) // STRETCH, S)
-        if BAND:
-            low_end = tl.maximum(first - end + 1, 0) // N * N
+        low, full, edge, high = ranges(first, near, end, window, S, M, N, BAND, WINDOW, STRETCH)
         most, total = tl.full([M], float("-inf"), tl.float32), tl.zeros([M], tl.float32)
         out = tl.zeros([M, D], tl.float32)
-        for n in range(low_end, high_end, N):
-            keys = n + tl.arange(0, N)
-            term = tl.zeros([N], tl.float32)
-            if BLOCK > 0:
-                low, high = bits_of(BITS, at, there, n, N, BLOCK)
-                if wanted(low, high, first, n, window, M, N, BLOCK, WINDOW):
-                    k = tl.load(k_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
-                    v = tl.load(v_at + keys[:, None] * D + d[None, :], mask=keys[:, None] < S, other=0.0)
-                    most, total, out = absorb(most, total, out, q, k, v, low, high, rows, n, S, scale, near, end, window, term, N, BLOCK, BAND,
-                                              WINDOW, TERM, STRETCH)
-            else:
-                k = tl.load(k_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
-                v = tl.load(v_at + keys[:, None] * D + d[None, :], mask=keys[:, None] < S, other=0.0)
-                if TERM == 1:
-                    term = tl.load(term_at + keys, mask=keys < S, other=0.0)
-                most, total, out = absorb(most, total, out, q, k, v, rows, rows, rows, n, S, scale, near, end, window, term, N, BLOCK, BAND, WINDOW,
-                                          TERM, STRETCH)
+        if BAND:
+            most, total, out = forward_over(most, total, out, q, k_at, v_at, term_at, BITS, at, rows, low, full, T, S, scale, near, end, window, D, N, BLOCK,
+                                            BAND, WINDOW, TERM, STRETCH, False)
+        if STRETCH == 1:
+            most, total, out = forward_over(most, total, out, q, k_at, v_at, term_at, BITS, at, rows, full, edge, T, S, scale, near, end, window, D, N, BLOCK,
+                                            BAND, WINDOW, TERM, STRETCH, True)
+        most, total, out = forward_over(most, total, out, q, k_at, v_at, term_at, BITS, at, rows, edge, high, T, S, scale, near, end, window, D, N, BLOCK, BAND,
+                                        WINDOW, TERM, STRETCH, False)
         some = total > 0
         tl.store(OUT + own, (out / tl.where(some, total, 1.0)[:, None]).to(OUT.dtype.element_ty), mask=there[:, None])
         tl.store(LSE + head.to(tl.int64) * T + rows, tl.where(some, tl.where(some, most, 0.0) + tl.log2(tl.where(some, total, 1.0)), float("inf")),
                  mask=there)
-
-    @triton.jit
-    def slopes(q, k, v, g, lse, delta, low, high, rows, n, S, scale, near, end, window, term, tau, N: tl.constexpr, BLOCK: tl.constexpr,
-               BAND: tl.constexpr, WINDOW: tl.constexpr, TERM: tl.constexpr, STRETCH: tl.constexpr):
-        """Weights of a tile, the loss's slopes by its logits, and of which of these a key's number learns. k, v [D, N]."""
-        s, beyond = tile(q, k, low, high, rows, n, S, scale, near, end, window, term, N, BLOCK, BAND, WINDOW, TERM, STRETCH)
-        p = tl.exp2(s - lse[:, None])
-        if TERM == 2:
-            beyond = beyond & (term[None, :] < tau[:, None] + 1)
-        return p, p * (tl.dot(g, v) - delta[:, None]), beyond
 
     @triton.jit
     def queries_kernel(Q, K, V, BITS, TERMS, TAU, LSE, DELTA, GRADIENT, DQ, MEAN, scale, H, G, C, T, S, W, near, end, step, more, window,
@@ -165,34 +246,16 @@ if triton:
             tau = tl.load(TAU + kv * T + rows, mask=there, other=float("-inf"))
         at = ((row * C + h // (H // C)) * T + rows) * W
         k_at, v_at, term_at = K + kv * S * D, V + kv * S * D, TERMS + kv * S
-        low_end, high_end = 0, tl.minimum((first + M - near) // STRETCH, S)
-        if BAND:
-            low_end = tl.maximum(first - end + 1, 0) // N * N
+        low, full, edge, high = ranges(first, near, end, window, S, M, N, BAND, WINDOW, STRETCH)
         dq, rim, count = tl.zeros([M, D], tl.float32), tl.zeros([M], tl.float32), tl.zeros([M], tl.float32)
-        for n in range(low_end, high_end, N):
-            keys = n + tl.arange(0, N)
-            term = tl.zeros([N], tl.float32)
-            if BLOCK > 0:
-                low, high = bits_of(BITS, at, there, n, N, BLOCK)
-                if wanted(low, high, first, n, window, M, N, BLOCK, WINDOW):
-                    k = tl.load(k_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
-                    v = tl.load(v_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
-                    if TERM > 0:
-                        term = tl.load(term_at + keys, mask=keys < S, other=0.0)
-                    p, ds, learns = slopes(q, k, v, g, lse, delta, low, high, rows, n, S, scale, near, end, window, term, tau, N, BLOCK, BAND, WINDOW,
-                                           TERM, STRETCH)
-                    dq += tl.dot(ds.to(k.dtype), tl.trans(k))
-                    if TERM == 2:
-                        rim += tl.sum(tl.where(learns, ds, 0.0), 1)
-                        count += tl.sum(learns.to(tl.float32), 1)
-            else:
-                k = tl.load(k_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
-                v = tl.load(v_at + keys[None, :] * D + d[:, None], mask=keys[None, :] < S, other=0.0)
-                if TERM > 0:
-                    term = tl.load(term_at + keys, mask=keys < S, other=0.0)
-                p, ds, learns = slopes(q, k, v, g, lse, delta, rows, rows, rows, n, S, scale, near, end, window, term, tau, N, BLOCK, BAND, WINDOW,
-                                       TERM, STRETCH)
-                dq += tl.dot(ds.to(k.dtype), tl.trans(k))
+        if BAND:
+            dq, rim, count = queries_over(dq, rim, count, q, g, lse, delta, tau, k_at, v_at, term_at, BITS, at, rows, low, full, T, S, scale, near, end, window,
+                                          D, N, BLOCK, BAND, WINDOW, TERM, STRETCH, False)
+        if STRETCH == 1:
+            dq, rim, count = queries_over(dq, rim, count, q, g, lse, delta, tau, k_at, v_at, term_at, BITS, at, rows, full, edge, T, S, scale, near, end, window,
+                                          D, N, BLOCK, BAND, WINDOW, TERM, STRETCH, True)
+        dq, rim, count = queries_over(dq, rim, count, q, g, lse, delta, tau, k_at, v_at, term_at, BITS, at, rows, edge, high, T, S, scale, near, end, window, D,
+                                      N, BLOCK, BAND, WINDOW, TERM, STRETCH, False)
         tl.store(DQ + own, (dq * (scale * 0.6931471805599453)).to(DQ.dtype.element_ty), mask=there[:, None])
         if TERM == 2:
             tl.store(MEAN + head.to(tl.int64) * T + rows, rim / tl.maximum(count, 1.0), mask=there)
@@ -210,49 +273,36 @@ if triton:
         k = tl.load(K + own, mask=there, other=0.0)
         v = tl.load(V + own, mask=there, other=0.0)
         term = tl.zeros([N], tl.float32)
-        if TERM > 0:
+        if TERM == 1:
+            term = tl.load(TERMS + kv * S + keys, mask=keys < S, other=0.0) * 1.4426950408889634
+        if TERM == 2:
             term = tl.load(TERMS + kv * S + keys, mask=keys < S, other=0.0)
         dk, dv, dterm = tl.zeros([N, D], tl.float32), tl.zeros([N, D], tl.float32), tl.zeros([N], tl.float32)
         for i in range(group):
             h = (kv % G).to(tl.int32) * group + i
-            head = row * H + h
+            row_at, bits_at = (row * H + h) * T, (row * C + h // (H // C)) * T * W
             nearest, furthest = near + h * step + tl.minimum(h, more), end + h * step + tl.minimum(h + 1, more)
-            last = T
+            low = ((n + 1) * STRETCH - 1 + nearest) // M * M
+            edge = nearest
+            if WINDOW:
+                edge = window
+            full = (n + N - 1 + edge + M - 1) // M * M  # queries low..full are to be masked, full..near_end are not, near_end..high are
+            high, near_end = T, T
+            if STRETCH > 1:
+                full, near_end = T, T
             if BAND:
-                last = tl.minimum((n + N) * STRETCH - 1 + furthest, T)
-            c = (row * C + h // (H // C)) * T
-            for m in range(((n + 1) * STRETCH - 1 + nearest) // M * M, last, M):
-                rows = m + tl.arange(0, M)
-                on = rows < T
-                at = (head * T + rows)[:, None] * D + d[None, :]
-                if BLOCK > 0:
-                    low, high = bits_of(BITS, (c + rows) * W, on, n, N, BLOCK)
-                    if wanted(low, high, m, n, window, M, N, BLOCK, WINDOW):
-                        q = tl.load(Q + at, mask=on[:, None], other=0.0)
-                        g = tl.load(GRADIENT + at, mask=on[:, None], other=0.0)
-                        lse = tl.load(LSE + head * T + rows, mask=on, other=float("inf"))
-                        delta = tl.load(DELTA + head * T + rows, mask=on, other=0.0)
-                        tau = lse
-                        if TERM == 2:
-                            tau = tl.load(TAU + kv * T + rows, mask=on, other=float("-inf"))
-                        p, ds, learns = slopes(q, tl.trans(k), tl.trans(v), g, lse, delta, low, high, rows, n, S, scale, nearest, furthest, window,
-                                               term, tau, N, BLOCK, BAND, WINDOW, TERM, STRETCH)
-                        dv += tl.dot(tl.trans(p.to(g.dtype)), g)
-                        dk += tl.dot(tl.trans(ds.to(q.dtype)), q)
-                        if TERM == 2:
-                            mean = tl.load(MEAN + head * T + rows, mask=on, other=0.0)
-                            dterm += tl.sum(tl.where(learns, ds - mean[:, None], 0.0), 0)
-                else:
-                    q = tl.load(Q + at, mask=on[:, None], other=0.0)
-                    g = tl.load(GRADIENT + at, mask=on[:, None], other=0.0)
-                    lse = tl.load(LSE + head * T + rows, mask=on, other=float("inf"))
-                    delta = tl.load(DELTA + head * T + rows, mask=on, other=0.0)
-                    p, ds, learns = slopes(q, tl.trans(k), tl.trans(v), g, lse, delta, rows, rows, rows, n, S, scale, nearest, furthest, window, term,
-                                           lse, N, BLOCK, BAND, WINDOW, TERM, STRETCH)
-                    dv += tl.dot(tl.trans(p.to(g.dtype)), g)
-                    dk += tl.dot(tl.trans(ds.to(q.dtype)), q)
-                    if TERM == 1:
-                        dterm += tl.sum(tl.where(learns, ds, 0.0), 0)
+                high = tl.minimum((n + N) * STRETCH - 1 + furthest, T)
+                near_end = tl.minimum((n + furthest) // M * M, high)
+            full = tl.minimum(full, high)
+            near_end = tl.maximum(near_end, full)
+            dk, dv, dterm = keys_over(dk, dv, dterm, k, v, term, Q, GRADIENT, LSE, DELTA, MEAN, TAU, BITS, bits_at, row_at, kv * T, n, low, full, T, S, W, scale,
+                                      nearest, furthest, window, D, M, N, BLOCK, BAND, WINDOW, TERM, STRETCH, False)
+            if STRETCH == 1:
+                dk, dv, dterm = keys_over(dk, dv, dterm, k, v, term, Q, GRADIENT, LSE, DELTA, MEAN, TAU, BITS, bits_at, row_at, kv * T, n, full, near_end, T, S,
+                                          W, scale, nearest, furthest, window, D, M, N, BLOCK, BAND, WINDOW, TERM, STRETCH, True)
+            if BAND:
+                dk, dv, dterm = keys_over(dk, dv, dterm, k, v, term, Q, GRADIENT, LSE, DELTA, MEAN, TAU, BITS, bits_at, row_at, kv * T, n, near_end, high, T, S,
+                                          W, scale, nearest, furthest, window, D, M, N, BLOCK, BAND, WINDOW, TERM, STRETCH, False)
         tl.store(DK + own, (dk * (scale * 0.6931471805599453)).to(DK.dtype.element_ty), mask=there)
         tl.store(DV + own, dv.to(DV.dtype.element_ty), mask=there)
         if TERM > 0:
@@ -328,9 +378,9 @@ class Kernels(torch.autograd.Function):
         term = term if term is None else term.float().contiguous()
         choices, width = (1, 1) if bits is None else (bits.shape[1], bits.shape[3])
         sizes = (dim ** -0.5 * LOG2E, heads, k.shape[1], choices, tokens, k.shape[2], width, 0, span or ENDLESS, step, more, window or ENDLESS)
-        static = (dim, ROWS, KEYS, block if bits is not None else 0, span is not None, bool(window), what, stretch)
+        static = dict(D=dim, BLOCK=block if bits is not None else 0, BAND=span is not None, WINDOW=bool(window), TERM=what, STRETCH=stretch, num_warps=WARPS)
         forward_kernel[(triton.cdiv(tokens, ROWS), rows * heads)](
-            q, k, v, lse if bits is None else bits, lse if term is None else term, out, lse, *sizes, *static)
+            q, k, v, lse if bits is None else bits, lse if term is None else term, out, lse, *sizes, M=ROWS, N=KEYS, **static)
         ctx.save_for_backward(q, k, v, out, lse, *(t for t in (term, bits, tau) if t is not None))
         ctx.there, ctx.sizes, ctx.static = [t is not None for t in (term, bits, tau)], sizes, static
         return out
@@ -344,9 +394,11 @@ class Kernels(torch.autograd.Function):
         dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
         dterm, mean = None if term is None else torch.empty_like(term), torch.empty_like(lse) if tau is not None else lse
         given = q, k, v, *(lse if t is None else t for t in (bits, term, tau)), lse, delta, gradient
-        queries_kernel[(triton.cdiv(q.shape[2], ROWS), q.shape[0] * q.shape[1])](*given, dq, mean, *ctx.sizes, *ctx.static)
+        narrow = tau is not None
+        queries_kernel[(triton.cdiv(q.shape[2], ROWS), q.shape[0] * q.shape[1])](
+            *given, dq, mean, *ctx.sizes, M=ROWS, N=NARROW if narrow else KEYS, **ctx.static)
         keys_kernel[(triton.cdiv(k.shape[2], KEYS), k.shape[0] * k.shape[1])](
-            *given, mean, dk, dv, lse if dterm is None else dterm, *ctx.sizes, *ctx.static)
+            *given, mean, dk, dv, lse if dterm is None else dterm, *ctx.sizes, M=NARROW if narrow else ROWS, N=KEYS, **ctx.static)
         return dq, dk, dv, dterm, *[None] * 9
 
 
@@ -402,7 +454,8 @@ def index_scores(q, k, w):
     k [rows, tokens, D]."""
     rows, heads, tokens, dim = q.shape
     score = torch.empty(rows, 1, tokens, tokens, dtype=torch.float32, device=q.device)
-    index_kernel[(triton.cdiv(tokens, ROWS), rows)](q.contiguous(), k.contiguous(), w.float().contiguous(), score, tokens, heads, dim, ROWS, KEYS)
+    index_kernel[(triton.cdiv(tokens, 64), rows)](q.contiguous(), k.contiguous(), w.float().contiguous(), score, tokens, heads, dim, 64, 64,
+                                                  num_warps=8, num_stages=2 if q.dtype == torch.bfloat16 else 1)
     return score
 
 

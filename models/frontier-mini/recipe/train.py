@@ -349,12 +349,14 @@ def measure(trainer, schedule, lengths, polished):
         card = "".join(c for c in os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "") + os.environ.get("CUDA_VISIBLE_DEVICES", "") if c.isalnum())
         with open(pathlib.Path(tempfile.gettempdir()) / f"frontier-mini-time{card}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # the kinds are timed one after the other
-            for n in (2, 8):
+            times = []
+            for n in (2, 4, 4, 4):
                 begun = time.time()
                 for _ in range(n):
                     trainer.step(batch, 0.1)
                 loss = trainer.loss.sum().item()
-                took[length] = (time.time() - begun) / n * 1e3
+                times.append((time.time() - begun) / n * 1e3)
+            took[length] = min(times[1:])  # others may be on the card meanwhile, making their graphs
         if not numpy.isfinite(loss):
             raise SystemExit(f"length {length}: the loss is {loss}")
     mean, left = 0.0, 1.0
