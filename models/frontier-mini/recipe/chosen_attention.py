@@ -525,6 +525,7 @@ def cases(rows, heads, groups, tokens, device, small):
     bits, tau = best(score[:, :, None], count, tokens, near, True, taus=True)
     yield "causal", {}
     yield "span", {"span": near}
+    yield "long span", {"span": tokens // 2}
     yield "bands", {"bands": tokens - tokens // 4}
     yield "blocks of 32", {"bits": best(by_block, 3, tokens, block=32), "block": 32}
     blocks = -(-tokens // 64)
@@ -580,4 +581,4 @@ if __name__ == "__main__":
     if torch.cuda.is_available():
         check("cuda", [(2, 4, 2, 64, torch.float32), (1, 4, 2, 333, torch.float32), (2, 4, 2, 1152, torch.bfloat16), (1, 4, 2, 4224, torch.bfloat16)])
     else:
-        check("cpu", [(1, 2, 1, 64, torch.float32), (1, 4, 2, 133, torch.float32)])
+        check("cpu", [(1, 2, 1, 64, torch.float32), (1, 4, 2, 133, torch.float32), (1, 2, 1, 300, torch.float32)])
