@@ -97,12 +97,12 @@ minutes() { echo $(($1 / 60)).$(printf %03d $(($1 % 60 * 1000 / 60))); }
 mastered() { $python -c 'import json, sys
 sys.exit(json.load(open(sys.argv[1]))["base"] is None)' "$work/$1"/model/progress.json 2>/dev/null; }
 
-# The shared warm-up, on the first card.
+# The shared warm-up, on the first card; not compiled, as what follows it until it is mastered: it is over before compiling would have paid.
 shared=
 for kind in $kinds; do
     [ -n "${start[$kind]:-}" ] || [[ " ${ALONE:-} " == *" $kind "* ]] || [ -s "$work"/steps ] || mastered "$kind" || shared=1
 done
-warm_up() { train 0 softmax warm --seeds "${SEEDS:-3}" --until-mastered --stop "$(minutes "$(least_of "$warm" "$(left)")")"; }
+warm_up() { train 0 softmax warm --eager --seeds "${SEEDS:-3}" --until-mastered --stop "$(minutes "$(least_of "$warm" "$(left)")")"; }
 warming=
 if [ -n "$shared" ] && [ "$cards" -gt 1 ] && ! mastered warm; then
     warm_up &
@@ -171,7 +171,7 @@ if [ -n "$shared" ]; then
     turn=0
     for kind in $able; do
         [ -n "${start[$kind]:-}" ] || [[ " ${ALONE:-} " == *" $kind "* ]] || mastered "$kind" || {
-            train $((turn++ % cards)) "$kind" "$kind" $(cat "$work/$kind".way) --begin "$work"/warm --until-mastered \
+            train $((turn++ % cards)) "$kind" "$kind" --eager $(cat "$work/$kind".way) --begin "$work"/warm --until-mastered \
                 --stop "$(minutes "$(least_of "$warm" "$(left)")")" & pids+=" $!"; }
     done
 fi

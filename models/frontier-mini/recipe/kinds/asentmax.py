@@ -33,5 +33,6 @@ class Attention(entmax15.Attention):
         length = torch.arange(2, x.shape[1] + 2, device=x.device).float().log()
         return (DELTA + beta * length[None, :, None] ** gamma).transpose(1, 2)[..., None]
 
+    @torch.compiler.disable  # compiled, beside ten others on an H200, it had not taken its steps after 92 seconds
     def attend(self, x, q, k, v):
         return entmax_attention.attention((q * self.scale(x)).to(q.dtype), k, v)
