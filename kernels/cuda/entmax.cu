@@ -26,11 +26,10 @@
  * As sm_90a compiles it, padded head dims of 64, 128 and 256: registers of the first kernel 168, 168 and 151, of the second 176, 234 and
  * 255; it spills 344 bytes at 64 and 128 (128 rows a block), where three blocks run on a multiprocessor; the rest nothing.
  *
- * Measured on one H200, 1.5-entmax of 16384 tokens, 32/8 heads of 128, beside softmax's prefill of 3.6 ms (on wgmma) and decode of 27.5 us, before bounds
- * were raised half as often and pairs of logits were looked at by each thread for itself: prefill 7.6 ms where a row's own key draws it and
- * alone weighs; of noise 10.8 ms where 2 keys of a row weigh, 22 where 22 do, 143 where 202 do, as their rows are left to the second kernel; decode
- * 37, 42 and 57 us. Over 65536 tokens sparsemax takes 2.0 to 3.3 times softmax's 58.6 ms, decode 1.08 times its 77 us. So the zeros give
- * back less than leaving wgmma costs.
+ * Measured on one H200 (results/bench/entmax.txt), 1.5-entmax of 16384 tokens, 32/8 heads of 128, beside softmax's prefill of 3.6 ms (on wgmma) and
+ * decode of 28 us: prefill 9.2 ms where 2 keys of a row weigh, 19.5 where 22 do, 146 where 202 do, as their rows are left to the second kernel;
+ * decode 37, 42 and 57 us. Over 65536 tokens sparsemax takes 2.0 to 3.3 times softmax's 58.6 ms, decode 1.08 times its 77 us. So the zeros
+ * give back less than leaving wgmma costs.
  *
  * By count of instructions a tile of 64 keys is 128 products, 48 loads of fragments and some 400 others a warp, 350 more where logits
  * are put down: it is these that limit it, as heads of 64 took as long a tile as those of 128. Next: products on wgmma, whose

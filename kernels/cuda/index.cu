@@ -21,7 +21,7 @@
  * Measured on one H200 on which a product of 8192 x 8192 x 8192 made 812 TFLOP/s: 60.8 ms, 579 TFLOP/s, 71 % of a floor of 43.3 ms; with four
  * warpgroups that each waited for its tile and then added it up 64.2 ms. That a warpgroup took 1500 cycles for a tile where four tiles take
  * 1024, as if all four had multiplied together and then added up together, is thus not what most of it was. Of 4 heads of 64 4.4 ms by four
- * warpgroups and 5.7 by three with two tiles each: there warps are worth more. Choosing 2048 keys of each row takes 10 ms more.
+ * warpgroups, 5.7 by three with two tiles each, 5.3 by four again, as now: why not 4.4 is not explained. Choosing 2048 keys of each row takes 10 ms more.
  *
  * Test: make test-cuda ("indexer"). Benchmark: build/tests/bench_cuda index. */
 #include "kernels/cuda/device.cuh"

@@ -15,18 +15,20 @@
  * Measured on one H200, milliseconds, and beside them flash-linear-attention's Triton kernel and narrow_sm90.cu, which took such lists before:
  *
  *     64/4 heads of 128, 65536 tokens, 16 blocks of 64      random    clipped    alike      (tests/bench_cuda.c says how lists are drawn)
- *     two warpgroups of 64 rows, queries in registers       16.7      10.5       5.68       373 TFLOP/s of lists that are alike
+ *     three warpgroups of 64 rows                           18.2      11.7       5.33       398 TFLOP/s of lists that are alike
+ *     two, queries in registers                             16.7      10.5       5.68
  *     narrow_sm90.cu                                        12.5      8.80       7.34
- *     flash-linear-attention                                23.6      23.1       21.7       92 to 98
+ *     flash-linear-attention                                23.1      22.6       21.8       95 to 97
  *
- * Of two, each took some 1900 cycles a unit, whatever the other did, of which the tensor cores worked 512: hence now three. These have not
- * been measured.
+ * Of two, each took some 1900 cycles a unit, whatever the other did, of which the tensor cores worked 512. So lists that neighbours share are
+ * walked at 4.1 times that kernel's rate, and lists at random slower than narrow_sm90.cu would: which of the two is to run the union of
+ * some groups could say.
  *
  *     head dim                      64      128
  *     registers at launch           128     128     consumers take 160, the producer 32; spills: in no loop
  *     shared memory, KB             217     209     units on their way: 12 and 5
  *
- * Next: two units a step, whose scores are 128 keys wide.
+ * Next: that choice; two units a step, whose scores are 128 keys wide.
  *
  * Test: make test-cuda. Benchmark: tests/cuda.sh peers bench. */
 #include "kernels/cuda/single.cuh"
