@@ -4,6 +4,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+import chosen_attention
+
 HEAD_DIM = 64
 MASKED = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]  # not cuDNN's: a training of moba ended in an illegal instruction there, on an H200
 
@@ -15,6 +17,13 @@ def by_mask(q, k, v, mask):
         k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
     with sdpa_kernel(MASKED):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def causal(q, k, v):
+    """Softmax attention of q [rows, H, tokens, D] over all of k, v [rows, G, tokens, D] that are not ahead."""
+    if chosen_attention.runs(q):
+        return chosen_attention.attend(q, k, v)
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
 
 class Attention(nn.Module):

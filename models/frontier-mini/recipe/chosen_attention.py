@@ -564,6 +564,8 @@ def check(device, sizes):
             found, wanted = ([t, *torch.autograd.grad(t, leaves, g.to(t.dtype))] for t in (found, wanted))
             apart = [((a.double() - b.double()).norm() / b.double().norm()).item() for a, b in zip(found, wanted)]
             most = 1e-5 if device == "cpu" else 3e-2 if dtype == torch.bfloat16 else 1e-2  # TF32 products
+            if "stretch" in options and tokens < 512:
+                most *= 3  # nearly all rows read one key or none: what is to be their gradient is 0, what is left is rounding
             good = max(apart) <= most
             print(f"{name}, {rows} x {heads}/{groups} x {tokens}, {dtype}: out, dq, dk, dv{', of a key' * (len(leaves) > 3)} differ by",
                   " ".join(f"{x:.1e}" for x in apart), "ok" if good else f"expected at most {most}", flush=True)

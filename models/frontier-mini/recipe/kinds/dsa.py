@@ -99,7 +99,7 @@ class Attention(attention.Attention):
     def attend_by_kernels(self, q, k, v, iq, ik, iw):
         tokens, bits = q.shape[2], None
         if self.READS_ALL or tokens <= K:
-            out = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            out = attention.causal(q, k, v)
         else:
             bits = chosen_attention.best(chosen_attention.index_scores(iq.to(q.dtype), ik.to(q.dtype), iw), K, tokens, causal=True)
             out = chosen_attention.attend(q, k, v, bits)

@@ -47,5 +47,5 @@ class Attention(attention.Attention):
 
     def attend(self, x, q, k, v):
         if not self.slides or q.shape[2] <= WINDOW:  # then the latest keys are all: the same call as softmax's, so that both learn alike
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+            return attention.causal(q, k, v)
         return chosen_attention.attend(q, k, v, span=WINDOW) if chosen_attention.runs(q) else latest(q, k, v, WINDOW)
