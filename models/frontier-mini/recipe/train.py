@@ -307,7 +307,8 @@ class Trainer:
                 self.learn(batch)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=next(iter(self.graphs.values()))[0].pool() if self.graphs else None):
+        # In a stream of its own: cuBLAS's workspace goes with the stream, and two graphs at once that share one wait for each other for ever.
+        with torch.cuda.graph(graph, pool=next(iter(self.graphs.values()))[0].pool() if self.graphs else None, stream=self.stream):
             self.learn(batch)
         with torch.no_grad():
             for t, value in zip(changed, kept):
