@@ -168,6 +168,51 @@ static void explicit_and_joint(void **state)
     sf_sweep_free(s);
 }
 
+/* A model that was trained sparse is a cell of its own, under its method or as its family attends, and nothing is put on it. */
+static void attention_of_its_own(void **state)
+{
+    (void)state;
+    sf_sweep *s = read_good("models: [{path: a.gguf, attention: {moba: {k: 3}}}, {path: b.gguf, attention: family}, c.gguf]\ntasks: [niah]\n"
+                            "lengths: [512]\nsparsity: [0.5, 0.9]\ncache: [exact, int8]\n"
+                            "methods: {joint: [{prefill: {moba: {k: 3}}, decode: quest}]}\n", 0, NULL);
+    sf_plan plan;
+    const char *hash[] = {"abc", "abc", "abc"};
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    assert_int_equal(plan.cells, 2 + 2 + 2 * (1 + 2));
+    const sf_cell *own = &plan.cell[0], *family = &plan.cell[2], *other = &plan.cell[4];
+    for (int i = 0; i < plan.cells; i++) assert_int_equal(plan.cell[i].own, i < 4);
+    assert_string_equal(own->prefill->label, "moba(k=3)");
+    assert_true(isnan(own->sparsity[SF_PREFILL]) && own->sparsity[SF_DECODE] == 0);
+    assert_null(own->decode); /* which moba has none of */
+    assert_true(sf_cell_plain(own) && sf_cell_plain(family) && sf_cell_plain(other) && !sf_cell_plain(other + 1));
+    assert_ptr_equal(own[1].prefill, own->prefill);
+    assert_non_null(own[1].cache);
+    assert_string_not_equal(own->key, other->key);
+    assert_string_equal(family->key, other->key); /* the same attention, the same result */
+    sf_plan_free(&plan);
+    sf_sweep_free(s);
+
+    s = read_good("models: [{path: a.gguf, attention: {spattention: {length: 96}}}]\ntasks: [niah]\nlengths: [512]\n"
+                  "methods: {joint: [{prefill: {spattention: {length: 96}}, decode: {spattention: {length: 96}}}]}\n", 0, NULL);
+    s->model[0].alone = false; /* as if both were asked for of one model: what one stores as dense is not the other's */
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    assert_int_equal(plan.cells, 2);
+    assert_true(plan.cell[0].prefill && plan.cell[0].decode && plan.cell[1].prefill && plan.cell[1].decode);
+    assert_string_equal(plan.cell[0].key, plan.cell[1].key);
+    sf_plan_free(&plan);
+    s->model[0].alone = true;
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    assert_int_equal(plan.cells, 1);
+    char key[33];
+    memcpy(key, plan.cell[0].key, sizeof key);
+    sf_plan_free(&plan);
+    s->model[0].alone = false;
+    assert_int_equal(sf_plan_make(s, hash, &plan), SF_OK);
+    assert_string_not_equal(plan.cell[0].key, key);
+    sf_plan_free(&plan);
+    sf_sweep_free(s);
+}
+
 static void provenance_keeps_overrides(void **state)
 {
     (void)state;
@@ -234,6 +279,13 @@ static const struct { const char *text, *set, *expect; } bad[] = {
     {"models: ~\ntasks: [niah]\nlengths: [512]\n", NULL, "key 'models' is missing"},
     {"models: [null]\ntasks: [niah]\nlengths: [512]\n", NULL, "expected a text, found 'nothing'"},
     {HEAD "on_error: skip\n", NULL, "expected one of continue|stop"},
+    {HEAD, "models=[{path: m, attention: mobaa}]", "models.0.attention: unknown method 'mobaa'; did you mean 'moba'?"},
+    {HEAD, "models=[{path: m, attention: dense}]", "expected `family`"},
+    {HEAD, "models=[{path: m, attention: {family: {k: 1}}}]", "expected `family`"},
+    {HEAD, "models=[{path: m, attention: moba}]", "trained under 'moba' with numbers of its own"},
+    {HEAD, "models=[{path: m, attention: {moba: {blocks: 3}}}]", "did you mean 'block'?"},
+    {HEAD, "models=[{path: m, attention: [moba]}]", "expected a name, or 'name: {parameter: value}'"},
+    {HEAD "measures: [score, divergence]\n", "models=[{path: m, attention: {moba: {k: 3}}}]", "which 'm' was not trained with"},
 };
 
 /* Small files that would cost minutes: a map of 10^5 keys, 10^5 levels, aliases that multiply. */
@@ -342,7 +394,7 @@ static void published_budgets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(keys_of_old_results), cmocka_unit_test(corrected_methods), cmocka_unit_test(explicit_and_joint),
+        cmocka_unit_test(defaults_and_order), cmocka_unit_test(keys), cmocka_unit_test(keys_of_old_results), cmocka_unit_test(corrected_methods), cmocka_unit_test(explicit_and_joint), cmocka_unit_test(attention_of_its_own),
         cmocka_unit_test(provenance_keeps_overrides), cmocka_unit_test(floods), cmocka_unit_test(nothing), cmocka_unit_test(measures), cmocka_unit_test(refusals), cmocka_unit_test(published_budgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

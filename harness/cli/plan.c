@@ -201,14 +201,21 @@ static void print_text(const sf_study *study, const struct totals *t, double sec
     const sf_sweep *s = study->sweep;
     char a[32], b[32], time[32], least[24] = "";
     if (s->until > 0) snprintf(least, sizeof least, "%d to ", s->least);
-    printf("%s: %d cells = %d model%s x %d length%s x %d task%s x %d variants, %s%d samples each\n\n", s->name, study->plan.cells,
-           s->models, s->models > 1 ? "s" : "", s->lengths, s->lengths > 1 ? "s" : "", s->tasks, s->tasks > 1 ? "s" : "",
-           study->plan.cells / (s->models * s->lengths * s->tasks), least, s->samples);
+    const int groups = s->models * s->lengths * s->tasks;
+    bool alone = false;
+    for (int i = 0; i < s->models; i++) alone |= s->model[i].alone;
+    printf("%s: %d cells = %d model%s x %d length%s x %d task%s", s->name, study->plan.cells, s->models, s->models > 1 ? "s" : "", s->lengths,
+           s->lengths > 1 ? "s" : "", s->tasks, s->tasks > 1 ? "s" : "");
+    if (!alone) printf(" x %d variants", study->plan.cells / groups);
+    printf(", %s%d samples each\n\n", least, s->samples);
     for (int i = 0; i < s->models; i++) {
         const sf_model_config *c = &study->model[i]->config;
         int sliding = 0, recurring = c->layers - sf_layers_attending(c);
         for (int l = 0; l < c->layers; l++) sliding += sf_layer_slides(c, l);
         printf("  model   %-28s %s, %.1f MB of weights", s->model[i].label, c->architecture, (double)study->model[i]->weight_bytes / 1e6);
+        const sf_arm_pair *own = &s->model[i].own;
+        if (s->model[i].alone)
+            printf("; as it was trained alone, under %s", own->prefill.method ? own->prefill.label : own->decode.method ? own->decode.label : "its family's attention");
         if (sliding + recurring == c->layers)
             printf("; %s: methods leave it dense", recurring ? "no layer attends to all keys" : "every layer has a sliding window");
         else if (recurring)

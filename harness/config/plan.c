@@ -51,6 +51,7 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     whole &= json_object_set_new(o, "backend", json_stringn(sweep->device, device)) == 0;
     if (sweep->tensor > 1) whole &= json_object_set_new(o, "tensor", json_integer(sweep->tensor)) == 0; /* sums round otherwise; stages change nothing */
     if (cell->cache) whole &= json_object_set_new(o, "cache", json_string(cell->cache->name)) == 0;
+    if (cell->own && (cell->prefill || cell->decode)) whole &= json_object_set_new(o, "own", json_true()) == 0; /* stored as dense: not the cell that a sweep's own method makes */
     whole &= json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL])) == 0;
     whole &= json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE])) == 0;
     char *text = whole ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
@@ -77,6 +78,7 @@ static void add_cells(const sf_sweep *s, sf_cell at, const sf_cache_format *cach
     const double *p, *d;
     at.cache = cache;
     if (cache) out->cell[out->cells++] = at;
+    if (at.own) return;
     for (int i = 0; i < s->arms; i++) {
         const sf_arm_pair *pair = &s->arm[i];
         const int np = levels(s, &pair->prefill, &p), nd = levels(s, &pair->decode, &d);
@@ -91,6 +93,16 @@ static void add_cells(const sf_sweep *s, sf_cell at, const sf_cache_format *cach
     }
 }
 
+/* A model's dense cell; its own attention was trained with its numbers: NAN. */
+static sf_cell dense_cell(const sf_sweep *s, int model, int length, int task)
+{
+    const sf_model_spec *spec = &s->model[model];
+    sf_cell cell = {.model = model, .task = task, .length = length, .own = spec->alone};
+    if (spec->own.prefill.method) cell.prefill = &spec->own.prefill, cell.sparsity[SF_PREFILL] = NAN;
+    if (spec->own.decode.method) cell.decode = &spec->own.decode, cell.sparsity[SF_DECODE] = NAN;
+    return cell;
+}
+
 sf_status sf_plan_make(const sf_sweep *s, const char *const *hash, sf_plan *out)
 {
     int of_arms = 0;
@@ -102,7 +114,7 @@ sf_status sf_plan_make(const sf_sweep *s, const char *const *hash, sf_plan *out)
     for (int m = 0; m < s->models; m++)
         for (int l = 0; l < s->lengths; l++)
             for (int t = 0; t < s->tasks; t++) {
-                const sf_cell dense = {.model = m, .task = t, .length = l};
+                const sf_cell dense = dense_cell(s, m, l, t);
                 out->cell[out->cells++] = dense;
                 for (int c = 0; c < s->caches; c++) add_cells(s, dense, s->cache[c], out);
             }

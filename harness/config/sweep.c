@@ -84,36 +84,6 @@ static sf_status read_positions(const sf_node *node, sf_model_spec *out)
     return SF_OK;
 }
 
-static sf_status read_model(const sf_node *node, sf_model_spec *out)
-{
-    static const char *const keys[] = {"path", "label", "chat", "weights", "positions", NULL};
-    const sf_node *path = node, *chat = NULL, *label = NULL, *positions;
-    if (node->kind == SF_MAP) {
-        SF_TRY(sf_yaml_known(node, keys));
-        path = sf_yaml_get(node, "path");
-        chat = sf_yaml_get(node, "chat");
-        label = sf_yaml_get(node, "label");
-        if (!path) return sf_yaml_fail(node, "expected a path: the model's file or folder");
-        if ((positions = sf_yaml_get(node, "positions"))) SF_TRY(read_positions(positions, out));
-        const sf_node *weights = sf_yaml_get(node, "weights");
-        int choice;
-        if (weights) {
-            SF_TRY(sf_yaml_choice(weights, "file|random", &choice));
-            out->random = choice == 1;
-        }
-    }
-    SF_TRY(sf_yaml_text(path, &out->path));
-    if (label) {
-        const char *text;
-        SF_TRY(sf_yaml_text(label, &text));
-        out->label = strdup(text);
-    } else {
-        out->label = default_label(out->path);
-    }
-    if (!out->label) return no_memory(node);
-    return chat ? sf_chat_read(chat, out) : SF_OK;
-}
-
 /* A plug-in entry of a list: "name" or "name: {parameters}". */
 static sf_status read_entry(const sf_node *node, const char **name, const sf_node **params)
 {
@@ -333,6 +303,57 @@ static sf_status read_arm(const sf_node *node, sf_phase phase, sf_arm *out)
         return sf_yaml_fail(node, "method '%s' does not map a target sparsity; give its parameters", name);
     out->label = sf_params_label(name, method->params, out->params);
     return out->label ? arm_json(node, out) : no_memory(node);
+}
+
+/* attention: `family`, or the method, with its numbers, that a model was trained under, in each phase that the method works in. */
+static sf_status read_attention(const sf_node *node, sf_model_spec *out)
+{
+    const char *name;
+    const sf_node *params;
+    out->alone = true;
+    SF_TRY(read_entry(node, &name, &params));
+    if (strcmp(name, "family") == 0 && !params) return SF_OK;
+    if (strcmp(name, "dense") == 0 || strcmp(name, "family") == 0)
+        return sf_yaml_fail(node, "expected `family`, by which it attends as its config.json says, or a method with its numbers");
+    const sf_method *method = sf_method_find(name);
+    const bool decodes = method && sf_decodes(method);
+    if (!decodes || method->prefill) SF_TRY(read_arm(node, SF_PREFILL, &out->own.prefill));
+    if (decodes) SF_TRY(read_arm(node, SF_DECODE, &out->own.decode));
+    if ((decodes && !out->own.decode.explicit_budget) || (method->prefill && !out->own.prefill.explicit_budget))
+        return sf_yaml_fail(node, "a model was trained under '%s' with numbers of its own, and is not fitted to a target sparsity: give them", name);
+    return SF_OK;
+}
+
+/* stored: of a config that came with results, whose methods are not read. */
+static sf_status read_model(const sf_node *node, bool stored, sf_model_spec *out)
+{
+    static const char *const keys[] = {"path", "label", "chat", "weights", "positions", "attention", NULL};
+    const sf_node *path = node, *chat = NULL, *label = NULL, *positions;
+    if (node->kind == SF_MAP) {
+        SF_TRY(sf_yaml_known(node, keys));
+        path = sf_yaml_get(node, "path");
+        chat = sf_yaml_get(node, "chat");
+        label = sf_yaml_get(node, "label");
+        if (!path) return sf_yaml_fail(node, "expected a path: the model's file or folder");
+        if ((positions = sf_yaml_get(node, "positions"))) SF_TRY(read_positions(positions, out));
+        const sf_node *attention = sf_yaml_get(node, "attention"), *weights = sf_yaml_get(node, "weights");
+        if (attention && !stored) SF_TRY(read_attention(attention, out));
+        int choice;
+        if (weights) {
+            SF_TRY(sf_yaml_choice(weights, "file|random", &choice));
+            out->random = choice == 1;
+        }
+    }
+    SF_TRY(sf_yaml_text(path, &out->path));
+    if (label) {
+        const char *text;
+        SF_TRY(sf_yaml_text(label, &text));
+        out->label = strdup(text);
+    } else {
+        out->label = default_label(out->path);
+    }
+    if (!out->label) return no_memory(node);
+    return chat ? sf_chat_read(chat, out) : SF_OK;
 }
 
 static sf_status read_methods(const sf_node *map, sf_sweep *sweep)
@@ -591,7 +612,11 @@ static sf_status read_all(const sf_node *root, const char *path, bool stored, sf
     s->model = calloc((size_t)node->items, sizeof *s->model);
     if (!s->model) return no_memory(node);
     for (int i = 0; i < node->items; i++) {
-        SF_TRY(read_model(node->item[i], &s->model[s->models++]));
+        sf_model_spec *model = &s->model[s->models++];
+        SF_TRY(read_model(node->item[i], stored, model));
+        if (s->divergence_rows && (model->own.prefill.method || model->own.decode.method))
+            return sf_yaml_fail(node->item[i], "divergence is measured from dense attention, which '%s' was not trained with: leave out its "
+                                "`attention`, or the measure", model->label);
         for (int j = 0; j < i; j++)
             if (strcmp(s->model[j].label, s->model[i].label) == 0)
                 return sf_yaml_fail(node->item[i], "two models are called '%s'; give one a label", s->model[i].label);
@@ -682,6 +707,8 @@ void sf_sweep_free(sf_sweep *s)
     for (int i = 0; s->model && i < s->models; i++) {
         free((char *)s->model[i].label);
         free(s->model[i].chat);
+        free_arm(&s->model[i].own.prefill);
+        free_arm(&s->model[i].own.decode);
     }
     for (int i = 0; s->task && i < s->tasks; i++) {
         free(s->task[i].label);

@@ -9,6 +9,19 @@
 
 enum { SF_DEFAULT_SEED = 43 };      /* of evaluation samples */
 
+/* One method with parameters. method == NULL: dense in that phase. */
+typedef struct sf_arm {
+    const sf_method *method;
+    char *label;                   /* the method's name, with the parameters that differ from their defaults */
+    void *params;
+    char *json;                    /* all parameters, canonical */
+    const char *code;              /* hash of the plug-in file it came from; "" for a built-in */
+    char version[32];              /* the method's, of a plug-in with the beginning of that hash */
+    bool explicit_budget;          /* a budget parameter is given: one cell, no target sparsity */
+} sf_arm;
+
+typedef struct sf_arm_pair { sf_arm prefill, decode; } sf_arm_pair;
+
 typedef struct sf_model_spec {
     const char *path;              /* .gguf file, Hugging Face folder, or shape (.yaml) */
     const char *label;             /* as shown; default: the path's last part without its ending */
@@ -17,6 +30,8 @@ typedef struct sf_model_spec {
     bool random;                   /* weights: random */
     bool dual_chunks;              /* positions: dca */
     sf_reach reach;                /* its chunk and cap, for sf_model_dual_chunks(); 0: by the model */
+    bool alone;                    /* attention: it is run as it was trained, and nothing is put on it: as its family attends … */
+    sf_arm_pair own;               /* … or under the method that it was trained under, in each phase that this has */
 } sf_model_spec;
 
 /* Fills prefix, suffix and chat from the value of `chat` (chat.c). */
@@ -46,19 +61,6 @@ static inline int sf_task_behind(const sf_task_spec *t)
     if (t->asking == SF_ASK_SHARED) return t->output + SF_LATER_TOKENS;
     return t->turns * t->output + (t->turns - 1) * SF_LATER_TOKENS;
 }
-
-/* One method with parameters. method == NULL: dense in that phase. */
-typedef struct sf_arm {
-    const sf_method *method;
-    char *label;                   /* the method's name, with the parameters that differ from their defaults */
-    void *params;
-    char *json;                    /* all parameters, canonical */
-    const char *code;              /* hash of the plug-in file it came from; "" for a built-in */
-    char version[32];              /* the method's, of a plug-in with the beginning of that hash */
-    bool explicit_budget;          /* a budget parameter is given: one cell, no target sparsity */
-} sf_arm;
-
-typedef struct sf_arm_pair { sf_arm prefill, decode; } sf_arm_pair;
 
 /* Prefill methods have a prefill hook; decode methods compress the cache or choose at each step. */
 static inline bool sf_decodes(const sf_method *m) { return m->decode || m->compress; }
@@ -111,15 +113,20 @@ sf_status sf_sweep_read(const char *path, int sets, const char *const *set, sf_s
 sf_status sf_sweep_read_stored(const char *path, int sets, const char *const *set, sf_sweep **out);
 void sf_sweep_free(sf_sweep *sweep); /* accepts NULL */
 
-/* One cell: one point of the grid. Dense is a cell of its own (both arms NULL), with an exact cache always, with others where they are asked for. */
+/* One cell: one point of the grid. Dense is a cell of its own (both arms NULL, or what the model was trained under), with an exact cache
+ * always, with others where they are asked for. */
 typedef struct sf_cell {
     int model, task, length;         /* positions in the sweep */
+    bool own;                        /* the arms, if any, are the model's own attention: dense in what is stored and shown */
     const sf_arm *prefill, *decode;  /* NULL: dense in that phase */
     const sf_cache_format *cache;    /* NULL: exact */
     double sparsity[SF_PHASES];      /* requested; 0 where dense, NAN with explicit parameters */
     int samples;                     /* the sweep's; fewer where its task has no more that differ (sf_study_try_samples) */
     char key[33];                    /* content key, hex: hash of everything that can change a result */
 } sf_cell;
+
+/* Whether nothing was put on the model. */
+static inline bool sf_cell_plain(const sf_cell *c) { return c->own || (!c->prefill && !c->decode); }
 
 typedef struct sf_plan { int cells; sf_cell *cell; } sf_plan;
 

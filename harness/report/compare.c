@@ -16,6 +16,7 @@ static int by_question(const sf_cell_info *x, const sf_cell_info *y)
 {
     int o = strcmp(x->model, y->model);
     if (!o) o = strcmp(x->chat ? x->chat : "", y->chat ? y->chat : "");
+    if (!o) o = strcmp(x->attention ? x->attention : "", y->attention ? y->attention : "");
     if (!o) o = strcmp(x->task_label, y->task_label);
     if (!o) o = strcmp(x->task_params, y->task_params);
     if (!o) o = (x->length > y->length) - (x->length < y->length);

@@ -28,7 +28,8 @@ static bool same_task(const sf_cell_info *x, const sf_cell_info *y)
 
 static bool same_model(const sf_cell_info *x, const sf_cell_info *y)
 {
-    return strcmp(x->model_hash, y->model_hash) == 0 && strcmp(text_of(x->chat), text_of(y->chat)) == 0;
+    return strcmp(x->model_hash, y->model_hash) == 0 && strcmp(text_of(x->chat), text_of(y->chat)) == 0 &&
+           strcmp(text_of(x->attention), text_of(y->attention)) == 0;
 }
 
 /* ---- Groups ---- */
@@ -252,6 +253,8 @@ static void name_group(const struct splitting *s, int group, char name[256])
         const sf_cell_info *a = &cell[now->model[m]], *b = &cell[then->model[m]];
         if (strcmp(text_of(a->chat), text_of(b->chat)) != 0)
             say(name, *text_of(a->chat) ? "chat %s%s" : "the model's own chat template%s%s", text_of(a->chat), "");
+        if (strcmp(text_of(a->attention), text_of(b->attention)) != 0)
+            say(name, *text_of(a->attention) ? "attention %s%s" : "all keys, by its family's attention%s%s", text_of(a->attention), "");
         if (strcmp(a->model_hash, b->model_hash) != 0) say(name, "%s of other files (%.16s)", a->model, a->model_hash);
     }
     if (!*name) say(name, "%s%s", "other settings", "");

@@ -96,7 +96,7 @@ typedef struct point {
     bool open;
 } point;
 
-static bool is_dense(const sf_cell *c) { return !c->prefill && !c->decode && !c->cache; }
+static bool is_dense(const sf_cell *c) { return sf_cell_plain(c) && !c->cache; }
 
 static bool same_phase(const sf_cell *a, const sf_cell *b) 
 {

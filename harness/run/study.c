@@ -78,11 +78,19 @@ static sf_status understand(const sf_model *model, struct sf_understood *out)
     return SF_OK;
 }
 
-/* That methods have what was trained for this model. */
-static sf_status check_weights(const sf_sweep *s, const sf_model_config *c)
+/* The methods that a model is run under: its own attention alone, or those of the sweep. */
+static int arms_of(const sf_sweep *s, const sf_model_spec *spec, const sf_arm_pair **out)
 {
-    for (int i = 0; i < s->arms; i++) {
-        const sf_arm *prefill = &s->arm[i].prefill, *decode = &s->arm[i].decode;
+    *out = spec->alone ? &spec->own : s->arm;
+    return spec->alone ? 1 : s->arms;
+}
+
+/* That methods have what was trained for this model. */
+static sf_status check_weights(const sf_sweep *s, const sf_model_spec *spec, const sf_model_config *c)
+{
+    const sf_arm_pair *arm;
+    for (int i = 0, n = arms_of(s, spec, &arm); i < n; i++) {
+        const sf_arm *prefill = &arm[i].prefill, *decode = &arm[i].decode;
         if (prefill->method) SF_TRY(sf_blame(sf_side_check(c, prefill->method, prefill->params), "model '%s'", c->name));
         if (decode->method) SF_TRY(sf_blame(sf_side_check(c, decode->method, decode->params), "model '%s'", c->name));
     }
@@ -90,11 +98,13 @@ static sf_status check_weights(const sf_sweep *s, const sf_model_config *c)
 }
 
 /* That the model's cache can be rounded, or packed, as is asked, and methods go with it. */
-static sf_status check_caches(const sf_sweep *s, const sf_model_config *c)
+static sf_status check_caches(const sf_sweep *s, const sf_model_spec *spec, const sf_model_config *c)
 {
+    const sf_arm_pair *arm;
+    const int arms = arms_of(s, spec, &arm);
     for (int i = 0; i < s->caches; i++) {
         SF_TRY(sf_cache_check(s->cache[i], c, s->tensor));
-        for (int a = 0; a < s->arms; a++) SF_TRY(sf_cache_check_method(s->cache[i], s->arm[a].decode.method, s->recall_rows > 0));
+        for (int a = 0; a < arms; a++) SF_TRY(sf_cache_check_method(s->cache[i], arm[a].decode.method, s->recall_rows > 0));
     }
     return SF_OK;
 }
@@ -195,8 +205,8 @@ static sf_status open_study(const char *config, sf_sweep *sweep, bool weights, s
         if (status == SF_OK) status = check_model(out->sweep, &out->sweep->model[i], weights, out->model[i]);
         if (status == SF_OK && out->plain) status = sf_chat_open(out->model[i]->chat_files, NO_TEMPLATE, &out->plain[i]);
         if (status == SF_OK && weights) status = understand(out->model[i], &out->understood[i]);
-        if (status == SF_OK) status = check_caches(out->sweep, &out->model[i]->config);
-        if (status == SF_OK && weights) status = check_weights(out->sweep, &out->model[i]->config);
+        if (status == SF_OK) status = check_caches(out->sweep, &out->sweep->model[i], &out->model[i]->config);
+        if (status == SF_OK && weights) status = check_weights(out->sweep, &out->sweep->model[i], &out->model[i]->config);
         if (status == SF_OK && weights) status = check_int8(out->sweep, &out->sweep->model[i], out->model[i]);
         if (status == SF_OK) hash[i] = out->model[i]->hash;
     }
@@ -594,7 +604,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
     const sf_task_spec *task = &s->task[cell->task];
     const sf_model *model = study->model[cell->model];
     const sf_model_config *c = &model->config;
-    const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode};
+    const sf_arm *arm[SF_PHASES] = {[SF_PREFILL] = cell->prefill, [SF_DECODE] = cell->decode}, *own = !cell->own ? NULL : arm[0] ? arm[0] : arm[1];
     sf_cell_info info = {
         .model = s->model[cell->model].label, .model_hash = model->hash,
         .task = task->task->name, .task_label = task->label, .task_params = task->json, .metric = task->task->metric,
@@ -607,7 +617,7 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
         .device = kind_of(s->device), .seed = s->seed, .chat = model->chat ? sf_chat_used(model->chat) : "",
         .bos = model->bos >= 0 ? sf_token_text(model->tokenizer, model->bos) : "",
         .questions = task->task->supply ? "fixed" : "",
-        .cache = cell->cache ? cell->cache->name : "exact",
+        .cache = cell->cache ? cell->cache->name : "exact", .attention = own ? own->label : "",
         .dtype = strncmp(s->device, "cuda", 4) == 0 || strncmp(s->device, "cpu-bf16", 8) == 0 ? "bf16" : rounds_to_int8(s) ? "int8" : "f32",
     };
     if (study->understood) {
@@ -620,13 +630,14 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = info.length, .batch = 1, .density = 1}, &cost);
     info.weight_elements = cost.weights;
     for (int p = 0; p < SF_PHASES; p++) {
-        info.method[p] = arm[p] ? arm[p]->method->name : "dense";
-        info.label[p] = arm[p] ? arm[p]->label : "dense";
+        const bool dense = cell->own || !arm[p]; /* to whoever reads results, its own attention is the model */
+        info.method[p] = dense ? "dense" : arm[p]->method->name;
+        info.label[p] = dense ? "dense" : arm[p]->label;
         info.params[p] = arm[p] ? arm[p]->json : "{}";
         info.version[p] = arm[p] ? arm[p]->version : "";
-        info.kind[p] = !arm[p] ? "" : arm[p]->method->oracle ? "oracle" : arm[p]->method->random ? "random"
+        info.kind[p] = dense ? "" : arm[p]->method->oracle ? "oracle" : arm[p]->method->random ? "random"
                        : arm[p]->method->form ? sf_form_names[arm[p]->method->form] : "method";
-        info.sparsity[p] = cell->sparsity[p];
+        info.sparsity[p] = dense ? 0 : cell->sparsity[p];
     }
     memcpy(info.key, cell->key, sizeof info.key);
     return info;
@@ -640,7 +651,7 @@ char *sf_study_cells(const sf_study *study)
     if (!f) return NULL;
     for (int i = 0; i < study->plan.cells; i++) {
         const sf_cell *cell = &study->plan.cell[i];
-        if (cell->length == 0 && !cell->prefill && !cell->decode && !cell->cache) fprintf(f, "%s%s", ftell(f) ? " " : "", cell->key);
+        if (cell->length == 0 && sf_cell_plain(cell) && !cell->cache) fprintf(f, "%s%s", ftell(f) ? " " : "", cell->key);
     }
     fclose(f);
     return out;

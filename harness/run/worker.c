@@ -397,7 +397,7 @@ static void print_cells(const struct work *w, sf_cells g)
         for (int p = 0; p < SF_PHASES; p++)
             if (strcmp(info.method[p], "dense") != 0)
                 fprintf(out, isnan(info.sparsity[p]) ? "%s, " : "%s at %g, ", info.label[p], info.sparsity[p]);
-        if (!g.cell[i].prefill && !g.cell[i].decode) fprintf(out, "dense, ");
+        if (sf_cell_plain(&g.cell[i])) fprintf(out, *info.attention ? "%s, " : "dense, ", info.attention);
         if (g.cell[i].cache) fprintf(out, "%s, ", g.cell[i].cache->shown);
         fprintf(out, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
     }

@@ -247,7 +247,7 @@ static bool take_later(struct cursor *c, const sf_column *column, void *of, size
 }
 
 static const sf_cell_info nothing_later = {.version = {"", ""}, .kind = {"", ""}, .positions = "", .doubts = "", .chat = "",
-                                          .bos = "", .questions = "", .cache = ""};
+                                          .bos = "", .questions = "", .cache = "", .attention = ""};
 
 /* First pass counts entries, second pass keeps them: `out` has its arrays by then. */
 static sf_status parse(struct cursor c, sf_heap *arena, sf_part *out, bool keep)

@@ -53,6 +53,7 @@ const sf_column sf_cell_columns[] = {
     {"questions", SF_COLUMN_TEXT, CELL(questions), NULL, true},
     {"recurrent_layers", SF_COLUMN_REAL, CELL(recurrent_layers), NULL, true},
     {"cache", SF_COLUMN_TEXT, CELL(cache), NULL, true},
+    {"attention", SF_COLUMN_TEXT, CELL(attention), NULL, true},
     {0},
 };
 

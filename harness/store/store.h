@@ -43,6 +43,7 @@ typedef struct sf_cell_info {
     const char *questions;          /* "fixed": the task has so many questions and no more, and asks them under every seed;
                                        "": others under each; absent in older files, then "" */
     const char *cache;              /* format that keys and values were rounded to: "simulated_int8"; "exact", or here and in older files "": none. sf_cell_cache() */
+    const char *attention;          /* the method, with its numbers, that the model was trained under and dense stands for; "", in older files too: none */
     const char *bos;                /* the BOS token that an input should begin with; "": none is due */
 } sf_cell_info;
 

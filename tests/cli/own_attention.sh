@@ -1,0 +1,51 @@
+#!/bin/bash
+# attention: of a model that was trained under a method. It is run as that method would be, answers and counts alike, in both phases where the method
+# has both; it is the model's dense cell wherever results are read, beside a model that methods are put on; and the file says what it was.
+. "$(dirname "$0")/common.bash"
+config() { # MODELS METHODS
+    cat >"$T/$1.yaml" <<EOF
+name: $1
+models:   $2
+tasks:    [niah: {queries: 1, key_groups: 1, value_groups: 1, group_length: 4}]
+lengths:  [600]
+sparsity: [0.5]
+methods:  $3
+samples:  2
+output:   8
+answer:   direct
+EOF
+    "$FRONTIER" run "$T/$1.yaml" -v -o "$T/$1.h5" >"$T/out" 2>"$T/log" || fail "$1: $(cat "$T/log")"
+}
+config put "[models/frontier-mini/s]" "{prefill: [moba: {k: 2}], joint: [{prefill: {spattention: {length: 300}}, decode: {spattention: {length: 300}}}]}"
+config own "[{path: models/frontier-mini/s, label: moba, attention: {moba: {k: 2}}}, {path: models/frontier-mini/s, label: bands, attention: {spattention: {length: 300}}}, models/frontier-mini/s]" \
+    "{prefill: [vertical_slash]}"
+for line in 'moba, niah.* 600 tokens, moba\(k=2\), exact' 'bands, niah.* 600 tokens, spattention\(length=300\), exact' 's, niah.* 600 tokens, dense, exact'; do
+    grep -qE "^$line" "$T/log" || fail "no '$line' in: $(cat "$T/log")"
+done
+"$FRONTIER" plan "$T/own.yaml" >"$T/out" || fail plan
+grep -q 'moba .*as it was trained alone, under moba(k=2)' "$T/out" || fail "plan says: $(cat "$T/out")"
+for results in put own; do "$FRONTIER" export "$T/$results.h5" --jsonl || fail "export"; done >"$T/rows"
+${PYTHON:-python3} - "$T/rows" <<'END' || fail "rows"
+import json, sys
+
+rows = [json.loads(line) for line in open(sys.argv[1])]
+put = {(r["prefill_method"], r["decode_method"], r["sample"]): r for r in rows if r["model"] == "s" and not r["attention"]}
+own = [r for r in rows if r["attention"]]
+assert {(r["model"], r["attention"]) for r in own} == {("moba", "moba(k=2)"), ("bands", "spattention(length=300)")}, own[0]
+assert len(own) == 4 and len(rows) == 2 * (1 + 1 + 1) + 4 + 2 * 2
+for r in own:
+    assert (r["prefill_method"], r["decode_method"], r["prefill_sparsity"], r["decode_sparsity"]) == ("dense", "dense", 0, 0), r
+    like = put["moba" if r["model"] == "moba" else "spattention", "dense" if r["model"] == "moba" else "spattention", r["sample"]]
+    for name in r:
+        if "seconds" not in name and name not in ("key", "cell", "model", "attention") and not name.endswith(("_method", "_label", "_sparsity", "_kind")):
+            assert r[name] == like[name], (r["model"], name, r[name], like[name])
+    dense = put["dense", "dense", r["sample"]]
+    assert r["prefill_attention_pairs"] < dense["prefill_attention_pairs"] and (r["decode_attention_pairs"] < dense["decode_attention_pairs"]) == (r["model"] == "bands")
+END
+"$FRONTIER" report "$T/own.h5" -f frontier -F svg -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
+grep -rlq 'bands' "$T/report" || fail "no point of a model's own attention in the frontier: $(find "$T/report" -type f)"
+"$FRONTIER" run "$T/own.yaml" -o "$T/own.h5" >"$T/out" 2>&1 || fail "run again"
+"$FRONTIER" status "$T/own.h5" "$T/own.yaml" >"$T/out" || fail status
+! grep -qE '[1-9][0-9]* (lack|missing)' "$T/out" || fail "something lacks: $(cat "$T/out")"
+refused "weights: expected a safetensors file" "$FRONTIER" plan "$T/own.yaml" -s "models=[{path: models/frontier-mini/s, attention: {nsa: {blocks: 4}}}]"
+echo "own_attention: ok"
