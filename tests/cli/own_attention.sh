@@ -43,7 +43,8 @@ for r in own:
     assert r["prefill_attention_pairs"] < dense["prefill_attention_pairs"] and (r["decode_attention_pairs"] < dense["decode_attention_pairs"]) == (r["model"] == "bands")
 END
 "$FRONTIER" report "$T/own.h5" -f frontier -F svg -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
-grep -rlq 'bands' "$T/report" || fail "no point of a model's own attention in the frontier: $(find "$T/report" -type f)"
+grep -rq '^prefill,600,bands,dense,' "$T/report" || fail "no point of a model's own attention in the frontier: $(find "$T/report" -type f)"
+grep -q 'dense, or as trained' "$T/report/figures/frontier.svg" || fail "the legend does not say that models are as they were trained"
 "$FRONTIER" run "$T/own.yaml" -o "$T/own.h5" >"$T/out" 2>&1 || fail "run again"
 "$FRONTIER" status "$T/own.h5" "$T/own.yaml" >"$T/out" || fail status
 ! grep -qE '[1-9][0-9]* (lack|missing)' "$T/out" || fail "something lacks: $(cat "$T/out")"

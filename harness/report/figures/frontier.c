@@ -234,12 +234,14 @@ static sf_status style_legend(const sf_view *v, const struct naming *names, sf_p
         return no_memory();
     }
     int longest = 24;
+    bool own = false; /* whether some model's dense is the attention that it was trained under */
+    for (int c = 0; c < v->results->cells; c++) own |= v->results->cell[c].attention && *v->results->cell[c].attention;
     for (int a = 0; a < v->arms; a++) {
         int i = names->id[a] - 1;
         if (i < 0) continue;
         int phase = v->arm[a].sparse[SF_DECODE] ? SF_DECODE : SF_PREFILL;
         bool says = v->models > 1 && a > 0;
-        snprintf(name[i], sizeof *name, says ? "%.120s, %s" : "%.120s", v->arm[a].label, sf_phase_label(phase));
+        snprintf(name[i], sizeof *name, says ? "%.120s, %s" : "%.120s", a == 0 && own ? "dense, or as trained" : v->arm[a].label, sf_phase_label(phase));
         marks[i] = i == 0 ? 0 : 1 + (i - 1) % MARKS;
         if (i < names->named && (int)strlen(name[i]) > longest) longest = (int)strlen(name[i]);
         arm[i] = name[i];
