@@ -581,6 +581,6 @@ def check(device, sizes):
 
 if __name__ == "__main__":
     if torch.cuda.is_available():
-        check("cuda", [(2, 4, 2, 64, torch.float32), (1, 4, 2, 333, torch.float32), (2, 4, 2, 1152, torch.bfloat16), (1, 4, 2, 4224, torch.bfloat16)])
+        check("cuda", [(2, 4, 2, 1152, torch.bfloat16), (1, 4, 2, 4224, torch.bfloat16), (2, 4, 2, 64, torch.float32), (1, 4, 2, 333, torch.float32)])
     else:
         check("cpu", [(1, 2, 1, 64, torch.float32), (1, 4, 2, 133, torch.float32), (1, 2, 1, 300, torch.float32)])
