@@ -1,5 +1,5 @@
 /* What one query reads, part by part: the slots of a pattern's keys and of its summaries, for the kernels that take slots one by
- * one (decode_parts.cu) or by tiles (entmax.cu). */
+ * one (decode_parts.cu) or by tiles (entmax_decode.cu). */
 #ifndef SF_CUDA_DECODE_SLOTS_CUH
 #define SF_CUDA_DECODE_SLOTS_CUH
 
