@@ -326,6 +326,18 @@ template <typename T> static void take(rooms *r, T **out, size_t n)
     r->used += ceil_div<size_t>(n * sizeof(T), 256) * 256;
 }
 
+/* What `takes` takes of it, in the backend's workspace: first only adding up. */
+template <typename Takes> static sf_status take_rooms(sf_backend *b, Takes takes)
+{
+    rooms r = {};
+    takes(&r);
+    void *space;
+    SF_TRY(sf_cuda_workspace(b, r.used, &space));
+    r = {(char *)space, 0};
+    takes(&r);
+    return SF_OK;
+}
+
 struct memory {
     sorter sort;
     int32_t *column_rank, *diagonal_rank, *reach;
@@ -459,17 +471,13 @@ sf_status sf_cuda_fit_slashes(sf_backend *b, const sf_attention *a, int rows, co
     const int N = a->keys, rounds = rounds_of((int64_t)N + 1), heads = a->heads / rows;
     size_t temporary;
     SF_TRY(sorter_bytes(rows, N, &temporary));
-    rooms r = {};
     memory m = {};
     int32_t *gain;
     unsigned long long *total;
-    for (int laid = 0; laid < 2; laid++) {
-        void *space = NULL;
-        if (laid) SF_TRY(sf_cuda_workspace(b, r.used, &space));
-        r = {(char *)space, 0};
-        lay_out(&r, &m, rows, t, temporary);
-        take(&r, &gain, (size_t)rows * N), take(&r, &total, N);
-    }
+    SF_TRY(take_rooms(b, [&](rooms *r) {
+        lay_out(r, &m, rows, t, temporary);
+        take(r, &gain, (size_t)rows * N), take(r, &total, N);
+    }));
     SF_TRY(begin_trials(b, t, &m, rows, column, diagonal));
     for (int i = 0; i <= rounds; i++) {
         next_numbers<<<1, THREADS, 0, stream>>>(m.now, i, N, m.pairs, most, rows, m.limit);
@@ -613,6 +621,16 @@ static sf_status sort_in_blocks(sf_backend *b, const float *x, int rows, int n, 
     return SF_OK;
 }
 
+/* Sorts x [rows, n], and adds each row up in its order (add_up(), whose are the other names). */
+static sf_status sum_sorted(sf_backend *b, sorter *s, const float *x, int rows, int n, const float *weight, unsigned long long *mass, int32_t *heavy,
+                            sorted_row *row)
+{
+    SF_TRY(sort_rows(b, s, x, rows, n));
+    add_up<<<(unsigned)rows, ADDERS, 0, sf_cuda_of(b)->stream>>>(s->sorted, s->order, weight, n, mass, heavy, row);
+    LAUNCH_TRY(add_up);
+    return SF_OK;
+}
+
 sf_status sf_cuda_top_mass_within(sf_backend *b, const float *x, int64_t rows, int64_t n, const float *weight, double share, int64_t least,
                                   int64_t most, int32_t *count, int32_t *whole)
 {
@@ -626,25 +644,20 @@ sf_status sf_cuda_top_mass_within(sf_backend *b, const float *x, int64_t rows, i
     unsigned long long *mass;
     int32_t *heavy;
     sorted_row *row;
-    rooms r = {};
-    for (int laid = 0; laid < 2; laid++) {
-        void *space = NULL;
-        if (laid) SF_TRY(sf_cuda_workspace(b, r.used, &space));
-        r = {(char *)space, 0};
+    SF_TRY(take_rooms(b, [&](rooms *r) {
         if (n > SHORT_ROW)
-            lay_out_sorter(&r, &s, all, temporary);
+            lay_out_sorter(r, &s, all, temporary);
         else
-            take(&r, &sorted, all), take(&r, &order, all);
-        take(&r, &mass, all), take(&r, &heavy, weight ? all : 0), take(&r, &row, rows);
-    }
+            take(r, &sorted, all), take(r, &order, all);
+        take(r, &mass, all), take(r, &heavy, weight ? all : 0), take(r, &row, rows);
+    }));
     if (n > SHORT_ROW) {
-        SF_TRY(sort_rows(b, &s, x, (int)rows, (int)n));
-        add_up<<<(unsigned)rows, ADDERS, 0, stream>>>(s.sorted, s.order, weight, (int)n, mass, heavy, row);
+        SF_TRY(sum_sorted(b, &s, x, (int)rows, (int)n, weight, mass, heavy, row));
     } else {
         SF_TRY(sort_in_blocks(b, x, (int)rows, (int)n, sorted, order));
         add_up<<<(unsigned)rows, ADDERS, 0, stream>>>(sorted, order, weight, (int)n, mass, heavy, row);
+        LAUNCH_TRY(add_up);
     }
-    LAUNCH_TRY(add_up);
     find_mass<<<1, 1024, 0, stream>>>(row, (int)rows, mass, weight ? heavy : NULL, (int)n, share, (int)(least < n ? least : n), most, count, whole);
     LAUNCH_TRY(find_mass);
     return SF_OK;
@@ -658,25 +671,18 @@ __global__ void count_taken(const sorted_row *row, int rows, const unsigned long
 
 sf_status sf_cuda_count_sorted_mass(sf_backend *b, const float *x, int rows, int n, float share, int least, int most, int32_t **count)
 {
-    cudaStream_t stream = sf_cuda_of(b)->stream;
     const size_t all = (size_t)rows * n;
     size_t temporary;
     SF_TRY(sorter_bytes(rows, n, &temporary));
     sorter s = {};
     unsigned long long *mass;
     sorted_row *row;
-    rooms r = {};
-    for (int laid = 0; laid < 2; laid++) {
-        void *space = NULL;
-        if (laid) SF_TRY(sf_cuda_workspace(b, r.used, &space));
-        r = {(char *)space, 0};
-        lay_out_sorter(&r, &s, all, temporary);
-        take(&r, &mass, all), take(&r, &row, rows), take(&r, count, rows);
-    }
-    SF_TRY(sort_rows(b, &s, x, rows, n));
-    add_up<<<(unsigned)rows, ADDERS, 0, stream>>>(s.sorted, s.order, NULL, n, mass, NULL, row);
-    LAUNCH_TRY(add_up);
-    count_taken<<<(unsigned)ceil_div(rows, 32), 32, 0, stream>>>(row, rows, mass, n, share, least, most, *count);
+    SF_TRY(take_rooms(b, [&](rooms *r) {
+        lay_out_sorter(r, &s, all, temporary);
+        take(r, &mass, all), take(r, &row, rows), take(r, count, rows);
+    }));
+    SF_TRY(sum_sorted(b, &s, x, rows, n, NULL, mass, NULL, row));
+    count_taken<<<(unsigned)ceil_div(rows, 32), 32, 0, sf_cuda_of(b)->stream>>>(row, rows, mass, n, share, least, most, *count);
     LAUNCH_TRY(count_taken);
     return SF_OK;
 }
@@ -707,22 +713,14 @@ sf_status sf_cuda_fit_masses(sf_backend *b, const sf_attention *a, int rows, con
     const size_t all = (size_t)rows * N;
     size_t temporary;
     SF_TRY(sorter_bytes(rows, N, &temporary));
-    rooms r = {};
     memory m = {};
     unsigned long long *sum;
     sorted_row *row;
-    for (int laid = 0; laid < 2; laid++) {
-        void *space = NULL;
-        if (laid) SF_TRY(sf_cuda_workspace(b, r.used, &space));
-        r = {(char *)space, 0};
-        lay_out(&r, &m, rows, t, temporary);
-        take(&r, &sum, 2 * all), take(&r, &row, 2 * rows);
-    }
-    for (int i = 0; i < 2; i++) {
-        SF_TRY(sort_rows(b, &m.sort, i ? diagonal : column, rows, N));
-        add_up<<<(unsigned)rows, ADDERS, 0, stream>>>(m.sort.sorted, m.sort.order, NULL, N, sum + i * all, NULL, row + i * rows);
-        LAUNCH_TRY(add_up);
-    }
+    SF_TRY(take_rooms(b, [&](rooms *r) {
+        lay_out(r, &m, rows, t, temporary);
+        take(r, &sum, 2 * all), take(r, &row, 2 * rows);
+    }));
+    for (int i = 0; i < 2; i++) SF_TRY(sum_sorted(b, &m.sort, i ? diagonal : column, rows, N, NULL, sum + i * all, NULL, row + i * rows));
     SF_TRY(begin_trials(b, t, &m, rows, column_forced, diagonal_forced));
     for (int i = 0; i <= rounds; i++) {
         next_masses<<<1, 1024, 0, stream>>>(m.now, i, m.pairs, most, given, row, sum, rows, N, m.limit);

@@ -365,34 +365,17 @@ template <int DIM, int HEADS, bool MANY> __global__ void __launch_bounds__(GROUP
                     }
                 };
                 const uint64_t from = first_tile + tile * A_TILE;
-                float x[32];
-                start<DIM>(x, keys, from);
-                if constexpr (IN_PAIRS<HEADS>) { /* while one tile's numbers are added up, the next one is multiplied */
-                    float y[32];
-                    start<DIM>(y, keys, from + A_TILE);
-                    wgmma_wait<1>();
-                    add.template operator()<0>(x);
-                    start<DIM>(x, keys, from + 2 * A_TILE);
-                    wgmma_wait<1>();
-                    add.template operator()<1>(y);
-                    start<DIM>(y, keys, from + 3 * A_TILE);
-                    wgmma_wait<1>();
-                    add.template operator()<2>(x);
-                    wgmma_wait<0>();
-                    add.template operator()<3>(y);
-                } else {
-                    wgmma_wait<0>();
-                    add.template operator()<0>(x);
-                    start<DIM>(x, keys, from + A_TILE);
-                    wgmma_wait<0>();
-                    add.template operator()<1>(x);
-                    start<DIM>(x, keys, from + 2 * A_TILE);
-                    wgmma_wait<0>();
-                    add.template operator()<2>(x);
-                    start<DIM>(x, keys, from + 3 * A_TILE);
-                    wgmma_wait<0>();
-                    add.template operator()<3>(x);
-                }
+                const int AHEAD = IN_PAIRS<HEADS> ? 2 : 1; /* tiles on their way: of two, one is multiplied while the other's numbers are added up */
+                float x[AHEAD][32];
+#pragma unroll
+                for (int i = 0; i < AHEAD; i++) start<DIM>(x[i], keys, from + i * A_TILE);
+                auto next_tile = [&]<int AT>() {
+                    wgmma_wait<AT + 1 < IN_A_ROW ? AHEAD - 1 : 0>();
+                    add.template operator()<AT>(x[AT % AHEAD]);
+                    if constexpr (AT + AHEAD < IN_A_ROW) start<DIM>(x[AT % AHEAD], keys, from + (AT + AHEAD) * A_TILE);
+                };
+                next_tile.template operator()<0>(), next_tile.template operator()<1>();
+                next_tile.template operator()<2>(), next_tile.template operator()<3>();
             }
         }
     }
