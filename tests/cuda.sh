@@ -192,10 +192,16 @@ program test_backends
 if wanted memcheck; then # one test asks for too much memory on purpose: what calls return is the tests' to judge
     part memcheck 240 3 "$sanitizer" --target-processes all --tool memcheck --report-api-errors no --error-exitcode 9 "${words[@]}" cuda 20 &
 fi
-if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, are left out
-    for test in layers linear_decode cache selection prefill within decode probe blocks pages long_pages lists lanes steps; do
+if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, are left out; it slows each load and store of shared memory down
+    for test in layers linear_decode cache selection prefill single within decode probe blocks pages long_pages lists lanes; do
         part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${words[@]}" \
             cuda 8 $test &
+    done
+    # Of the small shapes as many as differ in their kernels: steps of 20 rows and of one; lists of single queries that groups walk, heads of 128
+    # and of 64, and key by key, of 64 and of 256, more units of keys than are on their way at once.
+    for test in steps long_single; do
+        part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${words[@]}" \
+            cuda 16 $test &
     done
 fi
 for name in engine engine_methods trained estimates entmax copies; do

@@ -52,7 +52,6 @@ static void pack_of(twin *t, uint64_t seed, int size) { (void)size, pack_case(t,
 static void select_of(twin *t, uint64_t seed, int size) { (void)size, select_case(t, seed); }
 static void long_pages_of(twin *t, uint64_t seed, int size) { (void)size, long_pages_case(t, seed); }
 static void long_probe_of(twin *t, uint64_t seed, int size) { (void)size, long_probe_case(t, seed); }
-static void steps_of(twin *t, uint64_t seed, int size) { (void)size, steps_case(t, seed); }
 
 /* What is run: `cases` random ones, from a seed on, of one size or, the `every`th of them, of a larger one. */
 static const struct suite {
@@ -80,7 +79,7 @@ static const struct suite {
     {"prefill", prefill_case, 120, 25, .seed = 6000, .size = 150, .every = 5, .larger = 400},
     {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},
     {"single", single_case, 120, 25, .seed = 6300, .size = 150, .every = 5, .larger = 500},
-    {"long_single", single_case, 8, 0, .seed = 6450, .size = 2100},
+    {"long_single", long_single_case, 20, 0, .seed = 20054, .size = 1000, .every = 5, .larger = 2100}, /* racecheck's first four: tests/cuda.sh */
     {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
     {"long_within", long_within_case, 12, 2, .seed = 6600, .size = 3000, .every = 4, .larger = 40000},
     {"masses", masses_case, 40, 20, .seed = 6700, .size = 300, .every = 10, .larger = 1200},
@@ -110,7 +109,7 @@ static const struct suite {
     {"pages_alone", pages_alone_case, 60, 15, .seed = 10700, .size = 300, .every = 8, .larger = 2000},
     {"long_pages", long_pages_of, 11, 1, .seed = 11000},
     {"lanes", lanes_case, 11, 1, .seed = 12000, .size = 3000, .every = 2, .larger = 12000},
-    {"steps", steps_of, 11, 0, .seed = 13000},
+    {"steps", steps_case, 12, 0, .seed = 13000, .size = 700, .every = 3, .larger = 3000},
 };
 enum { SUITES_THERE = sizeof SUITES / sizeof *SUITES };
 

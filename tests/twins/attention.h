@@ -66,18 +66,20 @@ static int single_list(twin *t, bool alike, int density, int own, bool forced, u
     return n;
 }
 
-/* Every query a list of its own; and what a row comes to follows from its own list, whatever the others beside it name: to the bit. */
-static void single_case(twin *t, uint64_t seed, int most_keys)
+/* Every query a list of its own; and what a row comes to follows from its own list, whatever the others beside it name: to the bit.
+ * units: of heads and blocks for which a device may have kernels of their own, and of half of most_keys at least. */
+static void lists_of_single_queries(twin *t, uint64_t seed, int most_keys, bool units)
 {
     begin_case(t, seed);
     scene c;
     const bool host = t->b[1].activation == SF_F32;
-    int kv_heads = ONE_OF(t, 1, 1, 2, 3), group = ONE_OF(t, 1, 4, 16, 16, 5, 32), dim = host ? ONE_OF(t, 16, 40) : ONE_OF(t, 64, 128, 128, 128, 256, 80);
-    int keys = in_range(t, 1, most_keys), queries = ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
+    int kv_heads = ONE_OF(t, 1, 1, 2, 3), group = ONE_OF(t, 1, 4, 16, 16, 5, 32), dim = host ? ONE_OF(t, 16, 40) : units ? ONE_OF(t, 64, 128, 128, 256) : ONE_OF(t, 64, 128, 128, 128, 256, 80);
+    int keys = in_range(t, units ? most_keys / 2 : 1, most_keys), queries = ONE_OF(t, 0, 1) ? keys : in_range(t, 1, keys);
     if (kv_heads * group > 64) kv_heads = 1;
     fill_scene(t, &c, seed, kv_heads, group, dim, queries, keys, 0, ONE_OF(t, 0, 0, 1) * in_range(t, 1, keys), false);
+    if (units) c.a[0].softcap = c.a[1].softcap = 0;
     give_pairs(t, &c), give_lse(t, &c);
-    const int heads = ONE_OF(t, 1, kv_heads, kv_heads, kv_heads * group), block = ONE_OF(t, 1, 8, 16, 32, 64, 64, 64, 64, 128, 256),
+    const int heads = ONE_OF(t, 1, kv_heads, kv_heads, kv_heads * group), block = units ? ONE_OF(t, 64, 64, 64, 128) : ONE_OF(t, 1, 8, 16, 32, 64, 64, 64, 64, 128, 256),
               blocks = (keys + block - 1) / block, density = ONE_OF(t, 2, 20, 60, 100);
     const bool alike = ONE_OF(t, 0, 1), empty = ONE_OF(t, 0, 1);
     tell(&c, " heads %d block %d density %d alike %d empty %d", heads, block, density, alike, empty);
@@ -127,6 +129,9 @@ static void single_case(twin *t, uint64_t seed, int most_keys)
     free(kept);
     end_case(t, c.what);
 }
+
+static void single_case(twin *t, uint64_t seed, int most_keys) { lists_of_single_queries(t, seed, most_keys, false); }
+static void long_single_case(twin *t, uint64_t seed, int most_keys) { lists_of_single_queries(t, seed, most_keys, true); }
 
 /* Of how many keys α-entmax makes more than 0 in head h, surely and perhaps: where logits are sums of bf16's products in fp32, τ and they are
  * known to so much. Logits and τ in double, by the reference's mask and normaliser. */

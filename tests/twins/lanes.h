@@ -117,16 +117,20 @@ static void long_pages_case(twin *t, uint64_t seed)
 }
 
 /* Layers of decode steps, queued at once, give what they give when each op is waited for, and when what lies between two
- * layers' attention is played again; and count the same. Of the filling alone. */
-static void steps_case(twin *t, uint64_t seed)
+ * layers' attention is played again; and count the same. Of the filling alone.
+ *
+ * Below 1000 keys it is a small model, of the same kernels, for racecheck, whose time goes by how often shared memory is read and written: by
+ * 40 lanes over 3000 keys 25 million times a layer, 450 million in all, which took it two minutes; by 20 over 700 a tenth of that. */
+static void steps_case(twin *t, uint64_t seed, int keys)
 {
     begin_case(t, seed);
     sf_backend *b = &t->b[1];
     b->phase = SF_DECODE;
-    enum { D = 768, HEADS = 6, KV_HEADS = 2, DIM = 128, MLP = 2048, LAYERS = 6, KEYS = 3000, MOST = 40 };
+    enum { HEADS = 6, KV_HEADS = 2, DIM = 128, MOST = 40 };
+    const bool small = keys < 1000;
+    const int D = small ? 256 : 768, MLP = small ? 512 : 2048, layers = small ? 4 : 6, rows = (int[]){20, 1, 3, MOST}[seed % 4];
     char what[256];
-    int rows = ONE_OF(t, 1, 3, 20, 40);
-    snprintf(what, sizeof what, "seed %llu: steps of %d rows", (unsigned long long)seed, rows);
+    snprintf(what, sizeof what, "seed %llu: steps of %d rows, %d keys", (unsigned long long)seed, rows, keys);
     const int shape[][2] = {{HEADS * DIM, D}, {KV_HEADS * DIM, D}, {D, HEADS * DIM}, {MLP, D}, {D, MLP}, {D, 0}};
     enum { Q, KV, O, UP, DOWN, NORM, WEIGHTS };
     sf_tensor w[WEIGHTS];
@@ -137,7 +141,7 @@ static void steps_case(twin *t, uint64_t seed)
         OK(t, 1, b->ops->import_weight(b, &plain, &w[i]));
     }
     sf_kv_part prompt[2], tail[MOST], *part[MOST];
-    make_part(t, KV_HEADS, DIM, KEYS, false, PLAIN, prompt);
+    make_part(t, KV_HEADS, DIM, keys, false, PLAIN, prompt);
     float *begin = randoms(t, (int64_t)rows * D, 1), cosine[DIM / 2], sine[DIM / 2], *out[3];
     sf_meter counted[3];
     int32_t position[MOST] = {0};
@@ -162,7 +166,7 @@ static void steps_case(twin *t, uint64_t seed)
             size_t bytes = sf_bytes(b->activation, KV_HEADS * DIM);
             tail[i] = (sf_kv_part){.k = tails + 2 * bytes * (size_t)i, .v = tails + (2 * (size_t)i + 1) * bytes, .capacity = 1};
             a[i] = (sf_attention){.backend = b, .layers = 1, .heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .queries = 1,
-                                  .keys = KEYS + 1, .scale = .09f, .kv = {prompt[1], tail[i], b->activation}, .pairs = pairs + i * HEADS};
+                                  .keys = keys + 1, .scale = .09f, .kv = {prompt[1], tail[i], b->activation}, .pairs = pairs + i * HEADS};
             a[i].kv.tail.n = 1;
             a[i].q = (char *)q + sf_bytes(b->activation, (int64_t)i * HEADS * DIM);
             part[i] = &tail[i], lane[i] = &a[i], pattern[i] = &dense;
@@ -172,7 +176,7 @@ static void steps_case(twin *t, uint64_t seed)
         OK(t, 1, b->ops->call);                                                                                        \
         if (way == WAITING) OK(t, 1, b->ops->synchronize(b));                                                          \
     } while (0)
-        for (int layer = 0; layer < LAYERS; layer++) {
+        for (int layer = 0; layer < layers; layer++) {
             STEP(rms_norm(b, hidden, SF_F32, rows, D, &w[NORM], 1, 1e-6f, normed));
             STEP(linear(b, normed, rows, &w[Q], NULL, false, q, b->activation));
             STEP(linear(b, normed, rows, &w[KV], NULL, false, k, b->activation));
@@ -200,9 +204,9 @@ static void steps_case(twin *t, uint64_t seed)
         for (int i = 0; i < rows * D; i++)
             if (!isfinite(out[way][i])) fail_msg("%s: element %d is %g", what, i, out[way][i]);
         OK(t, 1, b->ops->download(b, zero, pairs, (size_t)rows * HEADS * sizeof *zero));
-        for (int i = 0; i < rows * HEADS; i++) assert_int_equal(zero[i], (uint64_t)LAYERS * (KEYS + 1));
+        for (int i = 0; i < rows * HEADS; i++) assert_int_equal(zero[i], (uint64_t)(layers * (keys + 1)));
     }
-    assert_int_equal(replayed, b->ops->replay ? LAYERS - 3 : 0); /* the third time it is kept */
+    assert_int_equal(replayed, b->ops->replay ? layers - 3 : 0); /* the third time it is kept */
     for (int way = WAITING; way < WAYS; way++) {
         if (memcmp(out[AT_ONCE], out[way], (size_t)rows * D * sizeof(float)) != 0)
             fail_msg("%s: %s, they differ", what, way == WAITING ? "queued at once" : "played again");
