@@ -80,6 +80,7 @@ static const struct suite {
     {"long_prefill", prefill_case, 6, 0, .seed = 6200, .size = 1200},
     {"single", single_case, 120, 25, .seed = 6300, .size = 150, .every = 5, .larger = 500},
     {"long_single", long_single_case, 20, 0, .seed = 20054, .size = 1000, .every = 5, .larger = 2100}, /* racecheck's first four: tests/cuda.sh */
+    {"longest_single", single_case, 8, 0, .seed = 6450, .size = 2100},
     {"within", within_case, 40, 8, .seed = 6500, .size = 300, .every = 10, .larger = 1200},
     {"long_within", long_within_case, 12, 2, .seed = 6600, .size = 3000, .every = 4, .larger = 40000},
     {"masses", masses_case, 40, 20, .seed = 6700, .size = 300, .every = 10, .larger = 1200},
