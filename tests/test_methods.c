@@ -1,4 +1,4 @@
-/* Every method against its golden values (tests/golden/methods/make_methods.py): what it chooses, how many pairs that
+/* Every method against its golden values (tests/golden/methods/README.md): what it chooses, how many pairs that
  * is, what attention over them gives, on the host backends; and the budgets and the registry. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -6,12 +6,11 @@
 Methods that were trained (dms, sparsek) have weights made up, of which both sides know the seed; of spattention nothing but the length is.
 
 The C methods run one hook each (tests/tools/hook.c, on the reference and on cpu) on queries, keys and values that are given to
-them; the NumPy methods of tests/golden/methods/make_methods.py, written from the papers and the authors' code, choose on the same.
+them; the NumPy methods of tests/golden/methods/references, written from the papers and the authors' code, choose on the same.
 A case is equal where both read the same keys, add the same to their logits, count the same pairs, and give the same output;
 near-ties (a choice that hangs on 1e-5 of a score) are drawn again and counted apart. tests/golden holds the C methods to the
 same functions on a few shapes; here it is fresh inputs, odd sizes and parameters drawn at random.
 """
-import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -21,9 +20,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 here = pathlib.Path(__file__).parents[1]
-spec = importlib.util.spec_from_file_location("make_methods", here / "golden/methods/make_methods.py")
-golden = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(golden)
+sys.path.insert(0, str(here / "golden/methods"))
+import make_methods as golden
+from references.vocabulary import Attention, Close
 HOOK = here.parent / "build/tests/tools/hook"
 
 
@@ -141,24 +140,24 @@ def vattention_params(rng, n):
             "verified": str(rng.choice(["denominator", "numerator", "output"])), "predictor": str(rng.choice(["int4", "exact"]))}
 
 
-# method: phase, the NumPy method, parameters drawn, longest prompt
+# method: phase, parameters drawn, longest prompt
 METHODS = {
-    "oracle_topp": ("decode", golden.oracle_topp, lambda rng, n: {"mass": float(rng.uniform(0, 1)), "selection": str(rng.choice(["head", "group"]))}, 600),
-    "oracle_sample": ("decode", golden.oracle_sample, lambda rng, n: {"budget": int(rng.integers(1, n + 20)), "seed": int(rng.integers(0, 1000))}, 600),
-    "twilight": ("decode", golden.twilight, lambda rng, n: {
+    "oracle_topp": ("decode", lambda rng, n: {"mass": float(rng.uniform(0, 1)), "selection": str(rng.choice(["head", "group"]))}, 600),
+    "oracle_sample": ("decode", lambda rng, n: {"budget": int(rng.integers(1, n + 20)), "seed": int(rng.integers(0, 1000))}, 600),
+    "twilight": ("decode", lambda rng, n: {
         "mass": float(rng.uniform(0.2, 1)), "candidates": int(rng.integers(1, n + 20)), "page": int(rng.choice([1, 4, 16, 33])), "base": str(rng.choice(["quest", "quest", "all"]))}, 600),
-    "vattention": ("decode", golden.vattention, vattention_params, 600),
-    "double_p": ("decode", golden.double_p, lambda rng, n: {
+    "vattention": ("decode", vattention_params, 600),
+    "double_p": ("decode", lambda rng, n: {
         "mass": float(rng.uniform(0, 1)), "exact": float(rng.choice([0, 0.5, 0.8, 1])), "each": int(rng.integers(1, 40)), "segment": int(rng.choice([50, 8192])),
         "iterations": int(rng.integers(0, 6)), "sinks": int(rng.integers(0, 9)), "local": int(rng.integers(0, 40))}, 300),
-    "magicpig": ("decode", golden.magicpig, lambda rng, n: {
+    "magicpig": ("decode", lambda rng, n: {
         "bits": int(rng.integers(1, 9)), "tables": int(rng.integers(1, 16)), "least": int(rng.integers(1, 3)), "sinks": int(rng.integers(0, 9)),
         "local": int(rng.integers(0, 40)), "seed": int(rng.integers(0, 1000))}, 250),
-    "vertical_slash_delta": ("prefill", golden.corrected(golden.vertical_slash), delta_params(lambda rng, n: {
+    "vertical_slash_delta": ("prefill", delta_params(lambda rng, n: {
         "columns": int(rng.integers(1, 40)), "diagonals": int(rng.integers(1, 40)), "local": int(rng.integers(1, 8)), "window": int(rng.integers(1, 300))}), 300),
-    "block_sparse_delta": ("prefill", golden.corrected(golden.block_sparse), delta_params(lambda rng, n: {
+    "block_sparse_delta": ("prefill", delta_params(lambda rng, n: {
         "k": int(rng.integers(1, 8)), "block": int(rng.choice([8, 16, 32]))}), 300),
-    "streaming_delta": ("prefill", golden.corrected(golden.streaming), delta_params(lambda rng, n: {
+    "streaming_delta": ("prefill", delta_params(lambda rng, n: {
         "local": int(rng.integers(1, 60)), "sinks": int(rng.integers(0, 8))}), 300),
 }
 
@@ -172,22 +171,22 @@ def dsa_params(rng, n):
 
 
 METHODS |= {
-    "nsa": ("prefill", golden.nsa, nsa_params, 250),
-    "nsa/decode": ("decode", golden.nsa, nsa_params, 400),
-    "dsa": ("prefill", golden.dsa, dsa_params, 250),
-    "dsa/decode": ("decode", golden.dsa, dsa_params, 400),
-    "moba": ("prefill", golden.moba, moba_params, 200),
-    "sample_attention": ("prefill", golden.sample_attention, sample_params, 300),
-    "xattention": ("prefill", golden.xattention, xattention_params, 400),
-    "sketch_walk": ("prefill", golden.sketch_walk, walk_params, 400),
-    "minference": ("prefill", golden.minference, minference_params, 200),
-    "combiner": ("prefill", golden.combiner, lambda rng, n: {"segment": int(rng.integers(1, 80)), "weight": some(rng, "keys", "one")}, 250),
-    "infllm": ("prefill", golden.infllm, infllm_params, 200),
-    "infllm/decode": ("decode", golden.infllm, infllm_params, 200),
-    "sparq": ("decode", golden.sparq, sparq_params, 400),
-    "loki": ("decode", golden.loki, component_params, 400),
-    "double_sparsity": ("decode", golden.double_sparsity, component_params, 400),
-    "rocketkv": ("decode", golden.rocketkv, rocket_params, 400),
+    "nsa": ("prefill", nsa_params, 250),
+    "nsa/decode": ("decode", nsa_params, 400),
+    "dsa": ("prefill", dsa_params, 250),
+    "dsa/decode": ("decode", dsa_params, 400),
+    "moba": ("prefill", moba_params, 200),
+    "sample_attention": ("prefill", sample_params, 300),
+    "xattention": ("prefill", xattention_params, 400),
+    "sketch_walk": ("prefill", walk_params, 400),
+    "minference": ("prefill", minference_params, 200),
+    "combiner": ("prefill", lambda rng, n: {"segment": int(rng.integers(1, 80)), "weight": some(rng, "keys", "one")}, 250),
+    "infllm": ("prefill", infllm_params, 200),
+    "infllm/decode": ("decode", infllm_params, 200),
+    "sparq": ("decode", sparq_params, 400),
+    "loki": ("decode", component_params, 400),
+    "double_sparsity": ("decode", component_params, 400),
+    "rocketkv": ("decode", rocket_params, 400),
 }
 
 
@@ -203,11 +202,11 @@ def sparsek_params(rng, n):
 
 
 TRAINED = {
-    "spattention": (golden.spattention, lambda rng, n: {"length": int(rng.integers(1, 2 * n + 2))}),
-    "dms": (golden.dms, lambda rng, n: {"window": int(rng.integers(1, 80))}),
-    "sparsek": (golden.sparsek, sparsek_params),
+    "spattention": lambda rng, n: {"length": int(rng.integers(1, 2 * n + 2))},
+    "dms": lambda rng, n: {"window": int(rng.integers(1, 80))},
+    "sparsek": sparsek_params,
 }
-METHODS |= {name + suffix: (phase, *of, 300) for name, of in TRAINED.items() for suffix, phase in (("", "prefill"), ("/decode", "decode"))}
+METHODS |= {name + suffix: (phase, params, 300) for name, params in TRAINED.items() for suffix, phase in (("", "prefill"), ("/decode", "decode"))}
 
 
 # ---- comparing --------------------------------------------------------------------------------------------------------
@@ -216,9 +215,8 @@ def expected(a, result, phase):
     """Masks [H, rows, N], biases of what is read, pairs and output, of a NumPy method's answer."""
     rows = a.c["tokens"] if phase == "prefill" else 1
     masks = np.stack([np.asarray(m)[-rows:] for m in result["masks"]])
-    out = result["out"] if "out" in result else golden.output(a, result["masks"], phase != "prefill", result.get("distance"))
     pairs = result.get("pairs", int(masks.sum()))
-    return masks, result.get("bias"), pairs, out
+    return masks, result.get("bias"), pairs, golden.attended(a, result, phase)
 
 
 def differs(got, masks, bias, pairs, out, tolerance, gated):
@@ -234,7 +232,8 @@ def differs(got, masks, bias, pairs, out, tolerance, gated):
 
 
 def run(name, cases):
-    phase, method, params_of, most = METHODS[name]
+    phase, params_of, most = METHODS[name]
+    numpy_method = golden.entry(name.split("/")[0])
     equal, close, worst, index, table = 0, 0, 0.0, 0, pathlib.Path(tempfile.mkdtemp()) / "table"
     while equal < cases:
         rng = np.random.default_rng([sum(name.encode()), index])
@@ -242,12 +241,12 @@ def run(name, cases):
         shape = shape_of(rng, phase, most)
         params = params_of(rng, shape["tokens"])
         c = {**shape, "phase": phase, "layer": 0, "output": 64, "ties": 0, "sinks": int(rng.integers(0, 2)), "needles": int(rng.integers(0, 2)), "seed": index}
-        trained = method in golden.TRAINED
+        trained = numpy_method.weights is not None
         if trained:
             c["width"] = int(rng.integers(2, 40))
-            c["weights"] = golden.TRAINED[method](c["heads"], c["kv_heads"], c["head_dim"], c["width"], params)
-        earlier = [golden.Attention({**c, "layer": i, "seed": 1000 * (i + 1) + index}) for i in range(int(rng.integers(0, 5)) if name in WALKED else 0)]
-        a = golden.Attention({**c, "layer": len(earlier)})
+            c["weights"] = numpy_method.weights(c["heads"], c["kv_heads"], c["head_dim"], c["width"], params)
+        earlier = [Attention({**c, "layer": i, "seed": 1000 * (i + 1) + index}) for i in range(int(rng.integers(0, 5)) if name in WALKED else 0)]
+        a = Attention({**c, "layer": len(earlier)})
         told = {**params, "earlier": earlier} if name in WALKED else params
         if name in TABLES and index % 3:  # else as without a table
             key, row, told = TABLES[name](rng, a)
@@ -259,8 +258,8 @@ def run(name, cases):
         if name.split("/")[0] in TRAINED:
             params = {**params, "made": c["seed"]}
         try:
-            result = method(a, told, None)
-        except golden.Close:
+            result = numpy_method.reference(a, told, None)
+        except Close:
             close += 1
             continue
         masks, bias, pairs, out = expected(a, result, phase)

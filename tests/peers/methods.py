@@ -5,7 +5,7 @@
 
 build/tests/tools/choices makes the same queries, keys and values from the same seeds, asks the C method's hook, and gives
 every pair that it computes and the attention over them. The peers are
-  numpy        the methods of tests/golden/methods/make_methods.py, written from the papers, in double precision
+  numpy        the methods of tests/golden/methods/references, written from the papers, in double precision
   kvpress      NVIDIA's own classes, given the case's queries, keys and values as a layer's module
   transformers its mask of Mistral's sliding window
 Groups of 1, 4 and 7 query heads, head dims 64 and 128, odd lengths; parameters are drawn, of every third case a target
@@ -14,7 +14,6 @@ sparsity instead. `equal`: the same pairs in every head, and the outputs, where 
 otherwise on purpose is said in the row, and in the head of the method's file.
 """
 import argparse
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -25,9 +24,10 @@ import types
 import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[2]
-spec = importlib.util.spec_from_file_location("make_methods", ROOT / "tests/golden/methods/make_methods.py")
-golden = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(golden)
+sys.path.insert(0, str(ROOT / "tests/golden/methods"))
+import make_methods as golden
+from references import study
+from references.vocabulary import MARGIN, Attention, Close, watching
 
 
 class Choices:
@@ -145,27 +145,17 @@ DELIBERATE = {
 
 def equal_scores_decide(choose):
     """Whether some choice hangs on scores that are equal, as NumPy has them; fp32 may have rounded them apart."""
-    top = golden.top
-
-    def decided(x, k):
-        o = golden.order(x)
-        if 0 < k < int((x > -np.inf).sum()) and x[o[k - 1]] == x[o[k]] < np.inf:
-            raise golden.Close
-        return top(x, k)
-
-    golden.top = decided
     try:
-        choose()
+        with watching(equals=True):
+            choose()
         return False
-    except golden.Close:
+    except Close:
         return True
-    finally:
-        golden.top = top
 
 
 def numpy_row(method, phase, cases, choices):
     _, drawn, beside = DRAWN[method]
-    function = next(f for _, f, _ in [golden.PLAN[method]])
+    function = golden.entry(method).reference
     row = Row(method, phase, "numpy", DELIBERATE.get(method, ""))
     for index in range(cases):
         rng = np.random.default_rng([index, *method.encode(), *phase.encode()])
@@ -174,16 +164,15 @@ def numpy_row(method, phase, cases, choices):
         params = {name: draw(rng, c["tokens"]) for name, draw in (drawn if sparsity is None else beside).items()}
         if method == "sparse_transformer" and sparsity is not None:
             c["tail"] = min(c["tail"], 20)
-        a = golden.Attention(c)
+        a = Attention(c)
         try:
             result = function(a, params, sparsity)
-        except golden.Close:
-            golden.searching = False
+        except Close:
             row.ties += 1
             continue
         mask, out = choices.ask(c | {"method": method, "params": params, "sparsity": sparsity})
         want = np.stack([m[-mask.shape[1]:] for m in result["masks"]])
-        if (mask == want).all() and not far(out, golden.output(a, result["masks"], phase != "prefill", result.get("distance"))):
+        if (mask == want).all() and not far(out, golden.attended(a, result, phase)):
             row.equal += 1
         elif equal_scores_decide(lambda: function(a, params, sparsity)):
             row.ties += 1
@@ -219,7 +208,7 @@ class Layer:
     """A case's attention as the module and the tensors that a press is given: the first `keys` tokens."""
 
     def __init__(self, c, keys):
-        self.c, self.a, self.n = c, golden.Attention(c), keys
+        self.c, self.a, self.n = c, Attention(c), keys
         dim = c["head_dim"]
         self.turn = torch.tensor(np.float32(10000.0 ** (-2.0 * np.arange(dim // 2) / dim)).astype(np.float64))
         self.rotary = Rotary(self.turn)
@@ -248,8 +237,8 @@ def best(scores, k):
     lists = []
     for x in scores:
         o = np.sort(x)[::-1]
-        if 0 < k < len(x) and o[k - 1] - o[k] <= golden.MARGIN * abs(o[k - 1]):
-            raise golden.Close
+        if 0 < k < len(x) and o[k - 1] - o[k] <= MARGIN * abs(o[k - 1]):
+            raise Close
         lists.append(sorted(np.argsort(-x, kind="stable")[:k].tolist()))
     return lists
 
@@ -290,14 +279,14 @@ def pyramid(layer, p):
 
 
 def ada(layer, p):
-    scores, _ = golden.kept_scores(layer.a, p, p["capacity"], np.max, np.max)
+    scores, _ = study.kept_scores(layer.a, p, p["capacity"], np.max, np.max)
 
     class Given(kvpress.ScorerPress):
         def score(self, *_):
             return torch.tensor(scores)[None]
 
     press = kvpress.AdaKVPress(Given(compression_ratio=1 - (p["capacity"] + 0.5) / layer.n), alpha_safeguard=p["floor"])
-    golden.ada_snapkv(layer.a, p, None)  # Close
+    study.ada_snapkv(layer.a, p, None)  # Close
     press.compress(layer.module, layer.hidden, layer.keys, layer.values, None, {})
     _, heads, keys = layer.module.masked_key_indices
     gone = [set(keys[heads == g].tolist()) for g in range(layer.c["kv_heads"])]
@@ -401,7 +390,7 @@ def kvpress_row(method, phase, tail, draw, peer, note, cases, choices):
         mask, out = choices.ask(c | {"method": method, "params": params, "sparsity": None})
         try:
             want = peer(Layer(c, n), params)
-        except golden.Close:
+        except Close:
             row.ties += 1
             continue
         same = np.linalg.norm(out - want) < 1e-5 * np.linalg.norm(want) if isinstance(want, np.ndarray) else left(mask, group, n) == want
