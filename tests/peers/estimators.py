@@ -112,22 +112,20 @@ def walk_params(rng, n):
             "dense_layers": int(rng.integers(0, 3)), "seed": int(rng.integers(0, 1000))}
 
 
-# Of tables that a method reads: parameter; numbers of a layer's row, drawn; and what NumPy is told instead of the file.
+# Of tables that a method reads: parameter, and numbers of a layer's row, drawn.
 
 def kinds_table(rng, a):
-    kinds = [int(x) for x in rng.integers(0, 3, a.heads)]
-    return "kinds", kinds, {"kinds": kinds}
+    return "kinds", [int(x) for x in rng.integers(0, 3, a.heads)]
 
 
 def basis_table(rng, a):
     """Principal axes of the keys at hand, with signs as they come: scores do not depend on them."""
     moments = np.einsum("jgd,jge->gde", a.k, a.k) + np.diag(np.arange(a.dim))
-    return "basis", np.linalg.eigh(moments)[1][:, :, ::-1].ravel(), {"moments": moments}
+    return "basis", np.linalg.eigh(moments)[1][:, :, ::-1].ravel()
 
 
 def channel_table(rng, a):
-    weights = rng.uniform(size=(a.kv, a.dim))
-    return "channels", weights.ravel(), {"weights": weights}
+    return "channels", rng.uniform(size=a.kv * a.dim)
 
 
 TABLES = {"minference": kinds_table, "loki": basis_table, "double_sparsity": channel_table}
@@ -247,18 +245,17 @@ def run(name, cases):
             c["weights"] = numpy_method.weights(c["heads"], c["kv_heads"], c["head_dim"], c["width"], params)
         earlier = [Attention({**c, "layer": i, "seed": 1000 * (i + 1) + index}) for i in range(int(rng.integers(0, 5)) if name in WALKED else 0)]
         a = Attention({**c, "layer": len(earlier)})
-        told = {**params, "earlier": earlier} if name in WALKED else params
         if name in TABLES and index % 3:  # else as without a table
-            key, row, told = TABLES[name](rng, a)
+            key, row = TABLES[name](rng, a)
             table.write_text("# a table\n" + " ".join(repr(float(x)) for x in row) + "\n")
-            params, told = {**params, key: table}, {**params, **told}
+            params = {**params, key: table}
         if trained:
             save_file({name: w.astype(np.float32) for name, w in zip(WEIGHTS[name.split("/")[0]], a.weights)}, table)
             params, shape = {**params, "weights": table}, {**shape, "width": c["width"]}
         if name.split("/")[0] in TRAINED:
             params = {**params, "made": c["seed"]}
         try:
-            result = numpy_method.reference(a, told, None)
+            result = numpy_method.reference(a, {**params, "earlier": earlier}, None)
         except Close:
             close += 1
             continue

@@ -86,6 +86,8 @@ def case(name, phase, cases, index, setting):
              "tail": 0 if phase == "prefill" else TAILS[index], "output": 64, "heads": heads, "kv_heads": kv,
              "head_dim": dim, "layer": index % 3, "sinks": sinks, "needles": needles, "ties": ties,
              "seed": 1000 * attempt + 10 * index + sum(name.encode()) % 10}
+        if cases.layers:
+            c["layers"] = cases.layers
         if cases.weights:
             c.update(width=WIDTH, weights=cases.weights(heads, kv, dim, WIDTH, params))
         a = Attention(c)
@@ -112,7 +114,7 @@ def make(wanted):
         if wanted and name not in wanted:
             continue
         for phase in ("prefill", "decode") if cases.phase == "both" else (cases.phase,):
-            made.setdefault(name, []).extend(case(name, phase, cases, i, s) for i, s in enumerate(cases.settings))
+            made.setdefault(name, []).extend(case(name, phase, cases, i, s) for i, s in enumerate(cases.settings) if s is not None)
     return made
 
 

@@ -4,8 +4,8 @@ import math
 import numpy as np
 
 from .vocabulary import (
-    Cases, blocks, by_distance, causal_mask, draw, everything, fit_amount, fit_blocks, fit_grid, fit_window, grid, logits, softmax,
-    splitmix, window)
+    Cases, blocks, by_distance, causal_mask, draw, everything, fit_amount, fit_blocks, fit_grid, fit_window, grid, logits, order, softmax,
+    splitmix, table_row, window)
 
 
 def streaming(a, p, sparsity):
@@ -215,11 +215,14 @@ def head_roles(a, p, sparsity):
         keys = min(sinks + recent, n)
         left = 1 - ((keys * (n - keys) + keys * (keys + 1) / 2) / (n * (n + 1) / 2) if a.phase == "prefill" else keys / n)
         share = 0 if sparsity == 0 else 1 if left <= sparsity else sparsity / left
-    gates = [draw(draw(p.get("seed", 43), a.layer), g) >> 11 for g in range(a.kv)]
-    many = int(share * a.kv + 0.5)
+    if "roles" in p:  # a gate of each kv head of each layer, of which the lowest stream
+        gates, first = np.concatenate([table_row(p["roles"], layer) for layer in range(a.layers)]), a.layer * a.kv
+    else:
+        gates, first = np.array([draw(draw(p.get("seed", 43), a.layer), g) >> 11 for g in range(a.kv)]), 0
+    streams = order(-gates)[: int(share * len(gates) + 0.5)]
     i, j = grid(a)
     stream = (j < sinks) | (i - j < recent)
-    return by_distance(a, [stream if sorted(gates).index(gates[h // a.group]) < many else j <= i for h in range(a.heads)])
+    return by_distance(a, [stream if first + h // a.group in streams else j <= i for h in range(a.heads)])
 
 
 def spattention(a, p, sparsity):
@@ -290,6 +293,8 @@ CASES = {
     "head_roles": Cases("both", head_roles, [
         {"sinks": 2, "recent": 8}, 0.5, {"sinks": 4, "recent": 30, "streaming": 1.0}, {"sinks": 1, "recent": 20}, {"sinks": 3, "recent": 40, "streaming": 0.75},
         {"sinks": 2, "recent": 9, "streaming": 0.34, "seed": 1}, 0.0, 0.7, {"sinks": 2, "recent": 9, "seed": 3}, 0.7]),
+    "head_roles/roles": Cases("both", head_roles, [None] * 8 + [
+        {"sinks": 2, "recent": 9, "streaming": 0.25, "roles": "tests/golden/methods/tables/roles.txt"}], layers=4),
     "spattention": Cases("both", spattention, [
         {"length": 64}, {"length": 200}, {"length": 100}, {"length": 11}, {"length": 1000}, {"length": 97}, {"length": 1}, {}, {"length": 290},
         {"length": 317}]),

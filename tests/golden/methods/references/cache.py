@@ -30,11 +30,12 @@ def keep_best(x, alive, k, forced=()):
     return set(top(x, k))
 
 
-def most_living(a, p, sparsity, row):
+def most_living(a, p, sparsity, row, spare=1):
+    """Keys that live before step `row` adds its own; `spare` of a target are left to those that come on top."""
     if sparsity is not None:
         if p.get("grows"):
             return max(int((1 - sparsity) * (row + 1) + 0.5), 1)
-        return max(fit_keys(a, sparsity) - 1, 1)
+        return max(fit_keys(a, sparsity) - spare, 1)
     if p.get("share"):
         return max(int(p["share"] * (row + 1) + 0.5), 1)
     return p.get("capacity", 1024)
@@ -66,14 +67,13 @@ def tova(a, p, sparsity):
 
 def decoding_snapkv(a, p, sparsity):
     n, window, every = a.tokens, p.get("window", 32), p.get("every", 32)
-    capacity = p.get("capacity", 1024) if sparsity is None else max(fit_keys(a, sparsity) - (every // 2 if sparsity else 0), 1)
 
     def choose(scores, alive, step):
         if step % every:
             return
+        capacity = most_living(a, p, sparsity, n + step, every // 2 if sparsity else 0)
         local = min(window, capacity // 2)
-        room = a.keys
-        pooled = pool(np.pad(scores, ((0, 0), (0, room - scores.shape[1]))), p.get("kernel", 5), p.get("pooling", "mean"))
+        pooled = pool(np.pad(scores, ((0, 0), (0, a.keys - scores.shape[1]))), p.get("kernel", 5), p.get("pooling", "mean"))
         for g in range(a.kv):
             alive[g] = keep_best(pooled[g][: n + step], alive[g], capacity, range(max(n + step - local, 0), n + step))
         scores[:] = 0
@@ -84,7 +84,7 @@ def decoding_snapkv(a, p, sparsity):
 
 
 def pyramidkv(a, p, sparsity):
-    n, layer, layers = a.tokens, a.layer, a.c.get("layers", a.layer + 1)
+    n = a.tokens
     capacity = p.get("capacity", 2048) if sparsity is None else fit_keys(a, sparsity)
     if n < capacity:
         return everything(a)
@@ -97,7 +97,7 @@ def pyramidkv(a, p, sparsity):
     else:
         if most >= n - window:
             most, least = n - window, 2 * average - (n - window)
-        keeps = most - layer * ((most - least) // (layers - 1) if layers > 1 else 0)
+        keeps = most - a.layer * ((most - least) // (a.layers - 1) if a.layers > 1 else 0)
     column = a.grouped(a.probe(p.get("window", 32))[0], np.mean)
     score = pool(column[:, : n - window], p.get("kernel", 5), p.get("pooling", "mean"))
     score = np.concatenate([score, np.full((a.kv, window), np.inf)], axis=1)
@@ -199,9 +199,13 @@ CASES = {
     "decoding_snapkv": Cases("decode", decoding_snapkv, [
         {"capacity": 10}, (0.5, {"every": 2, "window": 1}), {"capacity": 33, "every": 5, "window": 2}, 0.9, (0.8, {"every": 4, "window": 8}),
         {"capacity": 21, "every": 7, "window": 4, "pooling": "max"}, 0.0, {"capacity": 4, "every": 3}, {"capacity": 40, "kernel": 7, "every": 8}, 0.7]),
+    "decoding_snapkv/grown": Cases("decode", decoding_snapkv, [
+        None, {"share": 0.3, "every": 2, "window": 2}, (0.7, {"grows": True, "every": 3, "window": 2}), (0.5, {"grows": True, "every": 4})]),
     "pyramidkv": Cases("compress", pyramidkv, [
         {"capacity": 12, "window": 4}, 0.5, {"capacity": 60, "beta": 5}, 0.9, (0.8, {"window": 8}), {"capacity": 20, "kernel": 3, "window": 8}, 0.0,
         (0.5, {"window": 2}), {"capacity": 100, "window": 16, "pooling": "max"}, 0.95]),
+    "pyramidkv/layers": Cases("compress", pyramidkv, [
+        {"capacity": 12, "window": 4, "kernel": 1}, {"capacity": 30, "window": 4, "beta": 3, "kernel": 9}, 0.8], layers=5),
     "knorm": Cases("compress", knorm, [
         {"capacity": 12}, 0.5, {"capacity": 60, "dense_layers": 3}, 0.9, 0.8, {"capacity": 20}, 0.0, 0.5, {"capacity": 100}, 0.95]),
     "keydiff": Cases("compress", keydiff, [

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from .vocabulary import Cases, everything, fit_keys, kept, order, output, pool, read_blocks, read_keys, softmax, top
+from .vocabulary import Cases, everything, fit_keys, kept, order, output, pool, read_blocks, read_keys, softmax, table_row, top
 
 
 def largest_components(a, rank):
@@ -44,19 +44,19 @@ def by_components(a, p, sparsity, basis):
 
 
 def loki(a, p, sparsity):
-    """moments [G, D, D]: what its basis is made of; none: the dimensions themselves."""
+    """basis: a table of [G, D, D], a component a column; none: the dimensions themselves."""
     rank, basis = min(p.get("rank", 32), a.dim), np.eye(a.dim)[None].repeat(a.kv, axis=0)
-    if "moments" in p:
-        values, basis = np.linalg.eigh(p["moments"])
-        basis = basis[:, :, ::-1]
+    if "basis" in p:
+        basis = table_row(p["basis"], a.layer).reshape(a.kv, a.dim, a.dim)
     return by_components(a, p, sparsity, basis[:, :, :rank])
 
 
 def double_sparsity(a, p, sparsity):
+    """channels: a table of weights [G, D], the heaviest of which are read; none: channels evenly apart."""
     rank = min(p.get("rank", 16), a.dim)
     channels = [[c * a.dim // rank for c in range(rank)]] * a.kv
-    if "weights" in p:
-        channels = [order(w)[:rank] for w in p["weights"]]
+    if "channels" in p:
+        channels = [order(w)[:rank] for w in table_row(p["channels"], a.layer).reshape(a.kv, a.dim)]
     return by_components(a, p, sparsity, np.stack([np.eye(a.dim)[:, c] for c in channels]))
 
 
@@ -95,8 +95,11 @@ CASES = {
         {"k": 12, "rank": 5, "recent": 0.5}, 0.0, {}, {"k": 40, "rank": 16, "recent": 0.0, "mean_value": False}, 0.9]),
     "loki": Cases("decode", loki, [
         {"k": 10, "rank": 4}, 0.5, {"k": 33, "rank": 8, "selection": "group"}, {"k": 20}, (0.8, {"rank": 16}), {"k": 12, "rank": 5}, 0.0, {}, {"k": 40, "rank": 16}, 0.9]),
+    "loki/basis": Cases("decode", loki, [None] * 8 + [{"k": 40, "rank": 5, "basis": "tests/golden/methods/tables/basis.txt"}]),
     "double_sparsity": Cases("decode", double_sparsity, [
         {"k": 10, "rank": 4}, 0.5, {"k": 33, "rank": 8, "selection": "group"}, {"k": 20}, (0.8, {"rank": 32}), {"k": 12, "rank": 5}, 0.0, {}, {"k": 40}, 0.9]),
+    "double_sparsity/channels": Cases("decode", double_sparsity, [None] * 8 + [
+        {"k": 40, "rank": 5, "channels": "tests/golden/methods/tables/channels.txt"}]),
     "rocketkv/compress": Cases("compress", rocketkv, [
         {"capacity": 12, "kernel": 5, "window": 4}, 0.5, {"capacity": 60}, {"capacity": 100, "kernel": 7}, 0.9, {"capacity": 20, "kernel": 3}, 0.0, {}, 0.95, 0.8]),
     "rocketkv/decode": Cases("decode", rocketkv, [

@@ -12,7 +12,7 @@ def corrected(base):
         end = max(n - n % every - max(tail, every), 0)
         anchors = np.arange(0, n, every)
         whole, again, dense = n * (n + 1) / 2, (anchors + 1).sum(), (np.arange(end, n) + 1).sum()
-        if sparsity:
+        if sparsity and not p.get("delta_added"):
             sparsity = 1 - max((1 - sparsity - (again + dense) / whole) / (1 + again / whole), 1e-3)
         own = {k: v for k, v in p.items() if not k.startswith("delta_")}
         if end == 0 or sparsity == 0 and base(a, own, sparsity)["lists"] == []:
@@ -38,7 +38,8 @@ CASES = {
         (0.6, {"delta_every": 50}), {"columns": 20, "diagonals": 30, "local": 10, "selection": "group", "delta_every": 1, "delta_tail": 1},
         {"columns": 4, "diagonals": 2, "local": 2, "delta_every": 5, "delta_tail": 0}, {"columns": 2, "diagonals": 1}]),
     "block_sparse_delta": Cases("prefill", corrected(block_sparse), [
-        {"k": 3, "delta_every": 16, "delta_tail": 8}, (0.5, {"delta_every": 64, "delta_tail": 5}), {"k": 5, "block": 32}]),
+        {"k": 3, "delta_every": 16, "delta_tail": 8}, (0.5, {"delta_every": 64, "delta_tail": 5}), {"k": 5, "block": 32},
+        (0.6, {"delta_every": 32, "delta_added": True})]),
     "streaming_delta": Cases("prefill", corrected(streaming), [
         {"local": 8, "delta_every": 16, "delta_tail": 8}, (0.5, {"delta_every": 64, "delta_tail": 5}), {"local": 30, "sinks": 2}]),
 }

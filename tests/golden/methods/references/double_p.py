@@ -69,4 +69,6 @@ CASES = {
         {"each": 4, "local": 8, "mass": 0.8}, (0.5, {"each": 16}), {"each": 8, "local": 20, "segment": 100, "iterations": 3}, {"each": 300},
         (0.7, {"each": 16, "exact": 0.5}), {"each": 8, "local": 0, "sinks": 0, "exact": 0.0}, 0.0, {"mass": 0.5},
         {"each": 10, "local": 10, "exact": 1.0, "mass": 0.9}, (0.8, {"each": 32, "segment": 64})]),
+    "double_p/iterations": Cases("decode", double_p, [
+        {"each": 4, "local": 8, "mass": 0.8, "iterations": 0}, {"each": 8, "mass": 0.7, "iterations": 1}]),
 }

@@ -5,7 +5,7 @@ import numpy as np
 
 from .vocabulary import (
     Cases, Close, MARGIN, Watch, blocks, blocks_mask, columns_diagonals_mask, count_of_mass, everything, fit_amount, fit_blocks, grid,
-    order, softmax, top, top_blocks, within)
+    order, softmax, table_row, top, top_blocks, within)
 
 
 def moba(a, p, sparsity):
@@ -88,8 +88,9 @@ def sample_attention(a, p, sparsity):
 
 
 def minference(a, p, sparsity):
-    """kinds: of each head, 0 A-shape, 1 Vertical-Slash, 2 Block-Sparse."""
-    n, block, kinds = a.tokens, p.get("block", 64), np.array(p.get("kinds", [1] * a.heads))
+    """kinds: a table with a number for each head, 0 A-shape, 1 Vertical-Slash, 2 Block-Sparse."""
+    n, block = a.tokens, p.get("block", 64)
+    kinds = table_row(p["kinds"], a.layer) if "kinds" in p else np.ones(a.heads)
     target = p.get("density", 0.1) if sparsity is None else 1 - sparsity
     if target >= 1:
         return everything(a)
@@ -141,4 +142,6 @@ CASES = {
     "minference": Cases("prefill", minference, [
         {"density": 0.8}, (0.4, {"diagonals": 1, "columns": 2}), {"density": 0.3, "diagonals": 10, "columns": 0, "window": 20}, {"density": 0.5, "diagonals": 30}, 0.6,
         (0.2, {"diagonals": 3, "columns": 3}), 0.0, {}, (0.3, {"window": 200, "diagonals": 20}), (0.5, {"diagonals": 20, "columns": 10})]),
+    "minference/kinds": Cases("prefill", minference, [None] * 8 + [
+        {"kinds": "tests/golden/methods/tables/kinds.txt", "density": 0.4, "sinks": 5, "block": 16, "columns": 3, "diagonals": 9}]),
 }

@@ -184,6 +184,8 @@ CASES = {
     "twilight": Cases("decode", twilight, [
         {"mass": 0.5}, 0.5, {"mass": 0.9, "base": "all"}, {"mass": 0.5, "dense_layers": 1}, (0.8, {"base": "all"}), {"mass": 0.7, "candidates": 20, "page": 4}, 0.0,
         {"mass": 0.6, "page": 3}, {"mass": 0.97, "dense_layers": 3}, (0.7, {"page": 5})]),
+    "twilight/candidates": Cases("decode", twilight, [
+        {"mass": 0.9, "candidates": 12, "page": 4}, {"mass": 0.9, "candidates": 20, "base": "all"}, {"mass": 0.9, "candidates": 100, "page": 3}]),
     "vattention": Cases("decode", vattention, [
         {"sinks": 4, "local": 8, "top": 8}, 0.5, {"sinks": 2, "local": 20, "top": 10, "error": 0.1, "failures": 0.05}, 0.9,
         (0.8, {"verified": "output"}), {"sinks": 1, "local": 2, "top": 0, "verified": "numerator", "error": 0.3, "base": 0.1}, 0.0,
@@ -193,4 +195,6 @@ CASES = {
         {"bits": 4, "tables": 10, "local": 8}, {"bits": 5, "tables": 15}, {"bits": 3, "tables": 7, "least": 1, "sinks": 0, "local": 0}, {"local": 10},
         {"bits": 6, "tables": 21, "seed": 4}, {"bits": 2, "tables": 5, "local": 20}, {"tables": 1}, {"sinks": 100},
         {"bits": 7, "tables": 9, "dense_every": 3}, {"bits": 16, "tables": 3, "least": 1}]),
+    "magicpig/dense": Cases("decode", magicpig, [
+        {"bits": 4, "tables": 10, "local": 8, "dense_every": 2}, {"bits": 5, "tables": 15, "dense_every": 2}]),
 }

@@ -48,4 +48,6 @@ CASES = {
     "sketch_walk": Cases("prefill", sketch_walk, [
         {"k": 3, "block": 16, "rank": 8}, (0.5, {"block": 8}), {"k": 4, "block": 32}, {"k": 5, "block": 16, "power": 3, "seed": 1}, (0.7, {"block": 16, "rank": 32}),
         {"k": 4, "block": 8, "dense_layers": 2}, 0.0, {}, {"k": 2, "block": 16, "dense_layers": 3}, (0.8, {"block": 8, "power": 1})]),
+    "sketch_walk/seed": Cases("prefill", sketch_walk, [
+        {"k": 3, "block": 4, "rank": 4, "seed": 1}, {"k": 4, "block": 8, "rank": 8, "seed": 5}]),
 }

@@ -201,6 +201,8 @@ CASES = {
         {"columns": 20, "diagonals": 40, "local": 16}, {"columns": 20, "diagonals": 30, "local": 10, "selection": "group"},
         {"columns": 4, "diagonals": 6, "local": 2}, {"columns": 2, "diagonals": 1}, {"columns": 6, "diagonals": 20, "local": 1}]]
         + [(0.6, {"tiling": "authors", "local": 4})]),
+    "vertical_slash/sinks": Cases("prefill", vertical_slash, [
+        {"columns": 10, "diagonals": 64, "sinks": 0}, {"columns": 20, "diagonals": 70, "sinks": 12}]),
     "block_sparse": Cases("prefill", block_sparse, [
         {"k": 3}, 0.5, {"k": 5, "block": 32}, {"k": 4, "selection": "group"}, 0.8, {"k": 5, "block": 8},
         0.0, {"k": 100}, 0.7, {"k": 6, "sinks": 0, "local": 1}]),
@@ -211,6 +213,8 @@ CASES = {
     "flex_prefill/authors": Cases("prefill", flex_prefill, [dict(s, tiling="authors", local=2) for s in [
         {"alpha": 0.7, "min_budget": 4}, {"alpha": 0.3, "min_budget": 9}, {"alpha": 0.5, "min_budget": 16, "window": 64}]]
         + [(0.5, {"tiling": "authors", "min_budget": 8})]),
+    "flex_prefill/sinks": Cases("prefill", flex_prefill, [
+        {"alpha": 0.7, "min_budget": 8, "sinks": 0}, {"alpha": 0.5, "min_budget": 16, "sinks": 12}]),
     "flex_prefill_full": Cases("prefill", flex_prefill_full, [
         {"block": 16, "min_budget": 16, "gamma": 0.6}, {"block": 16, "min_budget": 32, "gamma": 0.8, "tau": 0.4},
         {"block": 32, "min_budget": 32, "gamma": 0.5, "tau": 0.6}, {"block": 16, "min_budget": 16, "gamma": 0.4, "tau": 0.2},
@@ -219,10 +223,13 @@ CASES = {
     "snapkv": Cases("compress", snapkv, [
         {"capacity": 12, "kernel": 5}, 0.5, {"capacity": 60, "window": 32, "kernel": 7, "pooling": "max", "sinks": 0, "local": 32},
         0.8, {"capacity": 300}, {"capacity": 20, "kernel": 3}, 0.0, 0.5, 0.9, 0.95]),
+    "snapkv/local": Cases("compress", snapkv, [
+        {"capacity": 12, "kernel": 5, "local": 1}, {"capacity": 60, "kernel": 5, "local": 10}]),
     "ada_snapkv": Cases("compress", ada_snapkv, [
         {"capacity": 12, "kernel": 5}, 0.5, {"capacity": 60, "window": 32, "kernel": 7, "pooling": "max", "sinks": 0, "local": 32},
         {"capacity": 50, "kernel": 3, "floor": 1.0, "local": 8}, 0.6, {"capacity": 20, "kernel": 3, "floor": 0.9}, 0.0, 0.5, 0.9, 0.95]),
     "quest": Cases("decode", quest, [
         {"budget": 32}, 0.5, {"budget": 40, "page": 8}, {"budget": 48}, 0.9, {"budget": 16, "page": 4, "least": 6}, 0.0,
         0.95, {"budget": 64, "dense_layers": 2}, 0.8]),
+    "quest/dense": Cases("decode", quest, [{"budget": 32, "dense_layers": 1}, {"budget": 32, "dense_layers": 1}]),
 }

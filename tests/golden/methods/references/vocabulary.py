@@ -5,6 +5,7 @@ H query heads in groups of `group` to G kv heads of D numbers; lists are ascendi
 """
 import contextlib
 import math
+import pathlib
 from typing import Callable, NamedTuple, Optional
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 MARGIN = 1e-5
 TILE = 64
 M64 = (1 << 64) - 1
+ROOT = pathlib.Path(__file__).resolve().parents[4]
 
 
 class Cases(NamedTuple):
@@ -23,8 +25,9 @@ class Cases(NamedTuple):
     """
     phase: str                           # prefill, compress, decode, or both: prefill and decode
     reference: Callable
-    settings: list                       # one a shape: parameters, a target sparsity, or (target, parameters)
+    settings: list                       # one a shape: parameters, a target sparsity, (target, parameters), or None: no case
     weights: Optional[Callable] = None   # of a trained method, (H, G, D, width, params) to the shapes of what it owns
+    layers: Optional[int] = None         # that the model has, where that counts; else the case's is the last
 
 
 # ---- inputs ---------------------------------------------------------------------------------------------------------
@@ -74,6 +77,11 @@ def inputs(c):
             k[draw(8 * seed + 5, i) % c["tokens"]] += 1.5 * s
         q[max(c["tokens"] - 32, 0):] += np.repeat(s, group, axis=0)
     return q, k, v
+
+
+def table_row(path, layer):
+    """A layer's numbers in a table that a parameter names; relative paths are from the root of the tree."""
+    return np.loadtxt(ROOT / path, ndmin=2)[layer]
 
 
 def frequencies(dim):
@@ -152,7 +160,8 @@ class Attention:
     def __init__(self, c):
         self.c = c
         self.q, self.k, self.v = inputs(c)
-        self.phase, self.layer, self.tokens, self.keys = c["phase"], c["layer"], c["tokens"], c["tokens"] + c["tail"]
+        self.phase, self.tokens, self.keys = c["phase"], c["tokens"], c["tokens"] + c["tail"]
+        self.layer, self.layers = c["layer"], c.get("layers", c["layer"] + 1)
         self.heads, self.kv, self.dim = c["heads"], c["kv_heads"], c["head_dim"]
         self.group, self.scale = self.heads // self.kv, 1 / math.sqrt(self.dim)
         if "width" in c:  # of a trained method, the layer's input and what it owns
