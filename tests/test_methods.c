@@ -150,11 +150,23 @@ static bool decides(const json_t *cases, const sf_method *m, const sf_param *p)
     return found;
 }
 
+static bool decides_over_some_base(const json_t *cases, const sf_param *of_delta)
+{
+    for (int i = 0; sf_methods[i]; i++) {
+        const sf_method *m = sf_delta_over(sf_methods[i]);
+        for (const sf_param *p = m ? m->params : NULL; p && p->name; p++)
+            if (strncmp(p->name, "delta_", 6) == 0 && strcmp(p->name + 6, of_delta->name) == 0 && decides(cases, m, p)) return true;
+    }
+    return false;
+}
+
 static void every_parameter_decides_in_some_golden_case(void **state)
 {
     (void)state;
     json_t *cases = golden();
     char lacking[2000] = "";
+    for (const sf_param *p = sf_delta_params; p->name; p++)
+        if (!decides_over_some_base(cases, p)) snprintf(lacking + strlen(lacking), sizeof lacking - strlen(lacking), " delta_%s", p->name);
     for (int i = 0; sf_methods[i]; i++)
         for (const sf_param *p = sf_methods[i]->params; p && p->name; p++)
             if (strcmp(p->name, "weights") != 0 && !decides(cases, sf_methods[i], p)) /* made up, of sizes that the cases say */

@@ -4,8 +4,8 @@ import math
 import numpy as np
 
 from .vocabulary import (
-    Cases, blocks, by_distance, causal_mask, draw, everything, fit_amount, fit_blocks, fit_grid, fit_window, grid, logits, order, softmax,
-    splitmix, table_row, window)
+    Cases, blocks, by_distance, causal_mask, draw, everything, fit_amount, fit_blocks, fit_grid, fit_window, grid, largest, logits,
+    most_keys, order, softmax, splitmix, table_row, window)
 
 
 def streaming(a, p, sparsity):
@@ -112,7 +112,7 @@ def etc_hubs(a, p, sparsity):
     if sparsity is not None:
         i, j = fit_grid(a)
         hubs = fit_amount(a, (1 + sparsity) / 2, 1, n, lambda x: hub_mask(a, i, j, x, 1))
-        w = fit_amount(a, sparsity, 1, n + (a.c["output"] if a.phase == "decode" else 0), lambda x: hub_mask(a, i, j, hubs, x))
+        w = fit_amount(a, sparsity, 1, most_keys(a), lambda x: hub_mask(a, i, j, hubs, x))
     i, j = grid(a)
     return by_distance(a, hub_mask(a, i, j, hubs, w, p.get("structure", "even")))
 
@@ -135,11 +135,7 @@ def bigbird(a, p, sparsity):
 
     r = p.get("random", 3)
     if sparsity is not None:
-        target, r = (1 - sparsity) * n * (n + 1) / 2, nb if sparsity == 0 else 0
-        while sparsity and r < nb and size(r + 1) <= target:
-            r += 1
-        if sparsity and r < nb and 0 < size(r + 1) - target < target - size(r):
-            r += 1
+        r = fit_amount(a, sparsity, 0, nb, size)
     rows = []
     for h in range(a.heads):
         head = []
@@ -166,17 +162,14 @@ def sparse_transformer(a, p, sparsity):
     if sparsity is not None:
         assert not split
         i, j = fit_grid(a)
-        most = n + (a.c["output"] if a.phase == "decode" else 0)
+        most = most_keys(a)
         least = min(math.ceil(math.sqrt((2 * summary if form == "fixed" else 1) * n)), most)
         mask = (lambda x: fixed(i, j, x)) if form == "fixed" else lambda x: ((i - j < x) | ((i - j) % x == 0)) & (j <= i)
         if sparsity == 0:
             l = most
         else:  # by halves, as amounts do not grow evenly
             target = (1 - sparsity) * (n * (n + 1) / 2 if a.phase == "prefill" else n)
-            low, high = least, most + 1
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (middle, high) if mask(middle).sum() <= target else (low, middle)
+            low = largest(least, most + 1, lambda x: mask(x).sum() <= target)
             l = low + 1 if low < most and 0 < mask(low + 1).sum() - target < target - mask(low).sum() else low
     i, j = grid(a)
     if form == "strided":
@@ -189,8 +182,8 @@ def sparse_transformer(a, p, sparsity):
 
 
 def dilated(a, p, sparsity):
-    n, sinks, local, span, step = a.tokens, p.get("sinks", 4), p.get("local", 64), p.get("span", 8192), p.get("step", 2)
-    most = n + (a.c["output"] if a.phase == "decode" else 0)
+    sinks, local, span, step = p.get("sinks", 4), p.get("local", 64), p.get("span", 8192), p.get("step", 2)
+    most = most_keys(a)
 
     def mask(i, j, local, span):
         d = i - j

@@ -1,7 +1,7 @@
 """InfLLM (2402.04617): a memory of blocks, each stood in for by the keys that its neighbours looked at most."""
 import numpy as np
 
-from .vocabulary import Cases, blocks, fit_amount, grid, read_blocks, top
+from .vocabulary import Cases, blocks, fit_amount, fit_rows, grid, read_blocks, top
 
 
 def edge(p, position):
@@ -22,7 +22,7 @@ def infllm(a, p, sparsity):
     n, prefill = a.tokens, a.phase == "prefill"
     up = lambda x: -(-x // p["block"])
     if sparsity is not None:
-        rows = np.arange(n) if prefill else np.array([n])
+        rows = fit_rows(a)
         first = rows // p["chunk"] * p["chunk"] if prefill else rows
 
         def share(count):

@@ -108,7 +108,6 @@ def minference(a, p, sparsity):
 
     lists = []
     if len(slashed):
-        most = target * len(slashed) * n * (n + 1) / 2
         fits = lambda v, s: sum(int(m.sum()) for m in slash(v, s)[1]) / (a.heads * n * (n + 1) / 2) <= target * len(slashed) / a.heads
         k = 1
         while k < n and fits(k + 1, k + 1):

@@ -4,8 +4,7 @@ import math
 import numpy as np
 
 from .study import best_pages
-from .vocabulary import (
-    Cases, Close, MARGIN, draw, everything, fit_keys, highest_dial, logits, order, read_keys, softmax, splitmix, top)
+from .vocabulary import Cases, Close, MARGIN, draw, everything, fit_keys, highest_dial, logits, order, read_keys, softmax, splitmix, top
 
 
 def within_step(a, target, choose):

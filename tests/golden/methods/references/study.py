@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from .vocabulary import (
-    Cases, Close, TILE, blocks, columns_diagonals, count_of_mass, density, everything, fit_blocks, fit_keys, kept, pool,
+    Cases, Close, TILE, blocks, columns_diagonals, count_of_mass, density, everything, fit_blocks, fit_keys, kept, largest, pool,
     prompt_capacity, read_blocks, softmax, top, top_blocks, within)
 
 
@@ -45,16 +45,9 @@ def vertical_slash(a, p, sparsity):
     if sparsity is None and "columns" in p:
         return choose(max(p["columns"], sinks), max(p["diagonals"], local))
     target = p.get("density", 1.0) if sparsity is None else 1 - sparsity
-    low, high = 1, n + 1
-    while high - low > 1:
-        k = (low + high) // 2
-        got = density(choose(k, k), a)
-        low, high = (k, high) if got <= target else (low, k)
-    columns, high = low, n + 1  # what is left goes to columns
-    while high - columns > 1:
-        k = (columns + high) // 2
-        columns, high = (k, high) if density(choose(k, low), a) <= target else (columns, k)
-    return choose(columns, low)
+    diagonals = largest(1, n + 1, lambda k: density(choose(k, k), a) <= target)
+    columns = largest(diagonals, n + 1, lambda k: density(choose(k, diagonals), a) <= target)  # what is left goes to columns
+    return choose(columns, diagonals)
 
 
 def block_sparse(a, p, sparsity):

@@ -1,7 +1,7 @@
 """Trained methods that see the layer's input and own weights, both made up of the case's seed: NSA, DSA."""
 import numpy as np
 
-from .vocabulary import Cases, fit_amount, frequencies, softmax, top, window
+from .vocabulary import Cases, fit_amount, fit_rows, frequencies, softmax, top
 
 
 def nsa_shapes(heads, kv, dim, width, p):
@@ -14,7 +14,7 @@ def nsa(a, p, sparsity):
     prefill, n = a.phase == "prefill", a.keys
     block, count, window = p.get("block", 64), p.get("blocks", 16), p.get("window", 512)
     if sparsity is not None:
-        row = np.arange(a.tokens) if prefill else np.array([a.tokens])
+        row = fit_rows(a)
         own = row % block + 1
         read = lambda k: (row + 1) // block + np.minimum(row + 1, own + (k - 1) * block) + np.minimum(row + 1, window)
         count = fit_amount(a, sparsity, 3, max(3, -(-(a.tokens + a.c["output"]) // block)), read)
@@ -56,7 +56,7 @@ def dsa(a, p, sparsity):
     prefill, n = a.phase == "prefill", a.keys
     count, heads, dim = p.get("k", 2048), p.get("index_heads", 64), p.get("index_dim", 128)
     if sparsity is not None:
-        row = np.arange(a.tokens) if prefill else np.array([a.tokens])
+        row = fit_rows(a)
         count = fit_amount(a, sparsity, 1, a.tokens + a.c["output"], lambda k: np.minimum(row + 1, k))
     wq, wk, ww, norm, shift = a.weights
     half = min(a.dim // 2, dim // 2)

@@ -352,13 +352,13 @@ def fit_window(a, sparsity, others=0):
 
 
 def fit_amount(a, sparsity, low, high, mask_of):
-    """The amount whose pairs come nearest, from masks of one head."""
+    """The amount whose pairs come nearest, from masks of one head, or what they sum to, a row or all."""
     if sparsity == 0:
         return high
     n = a.tokens
     target = (1 - sparsity) * (n * (n + 1) / 2 if a.phase == "prefill" else n)
     best = low
-    pairs = lambda x: int(mask_of(x).sum())
+    pairs = lambda x: int(np.sum(mask_of(x)))
     while best < high and pairs(best + 1) <= target:
         best += 1
     if best < high and 0 < pairs(best + 1) - target < target - pairs(best):
@@ -366,10 +366,27 @@ def fit_amount(a, sparsity, low, high, mask_of):
     return best
 
 
+def fit_rows(a):
+    """Positions that a fit counts: those of the prompt, or a step just behind it."""
+    return np.arange(a.tokens) if a.phase == "prefill" else np.array([a.tokens])
+
+
 def fit_grid(a):
-    """Rows that a fit counts: those of the prompt, or a step just behind it."""
-    n = a.tokens
-    return (np.arange(n)[:, None], np.arange(n)[None, :]) if a.phase == "prefill" else (np.array([[n]]), np.arange(n + 1)[None, :])
+    """These, and those of keys."""
+    return fit_rows(a)[:, None], np.arange(fit_rows(a)[-1] + 1)[None, :]
+
+
+def most_keys(a):
+    """That a row may see, however far a generation goes."""
+    return a.tokens + (a.c["output"] if a.phase == "decode" else 0)
+
+
+def largest(low, high, fits):
+    """An amount in [low, high) that fits, where the next does not, by halves; low, if none does."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def density(result, a):
