@@ -160,17 +160,22 @@ def sparse_transformer(a, p, sparsity):
 
     l = p.get("length", 128)
     if sparsity is not None:
-        assert not split
         i, j = fit_grid(a)
         most = most_keys(a)
         least = min(math.ceil(math.sqrt((2 * summary if form == "fixed" else 1) * n)), most)
-        mask = (lambda x: fixed(i, j, x)) if form == "fixed" else lambda x: ((i - j < x) | ((i - j) % x == 0)) & (j <= i)
+
+        def pairs(x):
+            near, far = (i - j < x) & (j <= i), ((i - j) % x == 0) & (j <= i)
+            if form == "fixed":
+                return fixed(i, j, x).sum()
+            return (near.sum() + far.sum()) / 2 if split else (near | far).sum()
+
         if sparsity == 0:
             l = most
         else:  # by halves, as amounts do not grow evenly
             target = (1 - sparsity) * (n * (n + 1) / 2 if a.phase == "prefill" else n)
-            low = largest(least, most + 1, lambda x: mask(x).sum() <= target)
-            l = low + 1 if low < most and 0 < mask(low + 1).sum() - target < target - mask(low).sum() else low
+            low = largest(least, most + 1, lambda x: pairs(x) <= target)
+            l = low + 1 if low < most and 0 < pairs(low + 1) - target < target - pairs(low) else low
     i, j = grid(a)
     if form == "strided":
         near, far = i - j < l, (i - j) % l == 0
@@ -280,6 +285,7 @@ CASES = {
     "sparse_transformer": Cases("both", sparse_transformer, [
         {"length": 8}, 0.5, {"length": 16, "heads": "split"}, (0.5, {"form": "fixed", "summary": 4}), 0.8, {"length": 10, "form": "fixed", "summary": 4},
         0.0, {"length": 3, "form": "fixed", "summary": 2}, {"length": 32, "form": "fixed"}, 0.7]),
+    "sparse_transformer/split": Cases("both", sparse_transformer, [None, (0.5, {"heads": "split"}), (0.8, {"heads": "split"}), (0.6, {"heads": "split"})]),
     "dilated": Cases("both", dilated, [
         {"local": 4, "span": 30, "step": 3}, 0.5, {"local": 20, "span": 200, "step": 7, "sinks": 0}, 0.9, 0.8, {"local": 30, "span": 10, "sinks": 20},
         0.0, (0.4, {"step": 3}), {"local": 1, "span": 290}, 0.3]),
