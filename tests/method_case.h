@@ -108,12 +108,23 @@ static void make_weights(const json_t *told, method_case *c)
     }
 }
 
+static sf_extent extent_of(const json_t *told)
+{
+    int layers = integer(told, "layers");
+    return (sf_extent){.phase = strcmp(text(told, "phase"), "prefill") == 0 ? SF_PREFILL : SF_DECODE,
+                       .tokens = integer(told, "tokens"),
+                       .output = integer(told, "output"),
+                       .heads = integer(told, "heads"),
+                       .kv_heads = integer(told, "kv_heads"),
+                       .head_dim = integer(told, "head_dim"),
+                       .layers = layers ? layers : 3};
+}
+
 /* Asks the hook. `at` says where in failures. */
 static void open_case(const json_t *told, const char *device, const char *at, method_case *c)
 {
     const char *phase = text(told, "phase");
     bool prefill = strcmp(phase, "prefill") == 0, compress = strcmp(phase, "compress") == 0;
-    int layers = integer(told, "layers");
     const json_t *sparsity = json_object_get(told, "sparsity");
     *c = (method_case){.method = find(text(told, "method")), .reads = {.kind = SF_DENSE}};
     c->s = (sf_synthetic){.tokens = integer(told, "tokens"),
@@ -122,19 +133,13 @@ static void open_case(const json_t *told, const char *device, const char *at, me
                           .kv_heads = integer(told, "kv_heads"),
                           .head_dim = integer(told, "head_dim"),
                           .layer = integer(told, "layer"),
-                          .layers = layers,
+                          .layers = integer(told, "layers"),
                           .width = integer(told, "width"),
                           .sinks = integer(told, "sinks"),
                           .needles = integer(told, "needles"),
                           .ties = integer(told, "ties"),
                           .seed = (uint64_t)json_integer_value(json_object_get(told, "seed"))};
-    const sf_extent extent = {.phase = prefill ? SF_PREFILL : SF_DECODE,
-                              .tokens = c->s.tokens,
-                              .output = integer(told, "output"),
-                              .heads = c->s.heads,
-                              .kv_heads = c->s.kv_heads,
-                              .head_dim = c->s.head_dim,
-                              .layers = layers ? layers : 3};
+    const sf_extent extent = extent_of(told);
     c->params = make_params(c->method, json_object_get(told, "params"));
     if (json_is_number(sparsity) && c->method->fit)
         ok(sf_hook_fit(c->method, &extent, json_number_value(sparsity), c->params), at);

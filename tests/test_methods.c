@@ -117,10 +117,8 @@ static void every_method_is_valid_and_has_golden_values(void **state)
 /* fit() sets it in this case. */
 static bool fitted(const json_t *c, const sf_method *m, const sf_param *p)
 {
-    if (!p->budget || !json_is_number(json_object_get(c, "sparsity"))) return false;
-    const sf_extent e = {.phase = strcmp(text(c, "phase"), "prefill") == 0 ? SF_PREFILL : SF_DECODE, .tokens = integer(c, "tokens"),
-                         .output = integer(c, "output"), .heads = integer(c, "heads"), .kv_heads = integer(c, "kv_heads"),
-                         .head_dim = integer(c, "head_dim"), .layers = 3};
+    if (!p->budget || !m->fit || !json_is_number(json_object_get(c, "sparsity"))) return false;
+    const sf_extent e = extent_of(c);
     char *as_told = make_params(m, json_object_get(c, "params")), *fits = make_params(m, json_object_get(c, "params"));
     ok(sf_hook_fit(m, &e, json_number_value(json_object_get(c, "sparsity")), fits), m->name);
     bool sets = memcmp(as_told + p->offset, fits + p->offset, sf_param_size(p->type)) != 0;
