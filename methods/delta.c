@@ -10,7 +10,7 @@
  * the dense rows at the end.
  *
  * A method `base` becomes another one, NAME_delta, made when it is first asked for: its prefill, carry and fit within these here, and
- * delta's parameters before its own. */
+ * delta's parameters behind its own. */
 #include "methods/delta.h"
 
 #include <stddef.h>

@@ -7,7 +7,7 @@
 /* What a config says in METHOD: {delta: {every: 64}}: rows of the corrected method's parameters, for a map of their own. */
 extern const sf_param sf_delta_params[];
 
-/* The method NAME_delta, which is `base` corrected: its parameters, and delta's before them, called delta_every, delta_tail, delta_added. The
+/* The method NAME_delta, which is `base` corrected: its parameters, and delta's behind them, called delta_every, delta_tail, delta_added. The
  * same object each time. NULL: base has no prefill, or is itself corrected, or too many are. */
 const sf_method *sf_delta_over(const sf_method *base);
 

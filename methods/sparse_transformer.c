@@ -64,9 +64,16 @@ static sf_lists fixed(sf_attention *a, const struct params *p, int first, int bl
     return lists;
 }
 
+/* Lists are one for all heads. */
+static sf_status check(const struct params *p)
+{
+    return p->form == 1 && p->heads == 1 ? sf_fail(SF_UNSUPPORTED, "sparse_transformer: heads: split is of form: strided alone") : SF_OK;
+}
+
 static sf_status prefill(sf_attention *a, const void *params, sf_pattern *out)
 {
     const struct params *p = params;
+    SF_TRY(check(p));
     if (p->form == 0) return strided(a, p, out);
     return sf_blocks(a, out, 1, p->summary, p->summary, fixed(a, p, 0, (a->keys + p->summary - 1) / p->summary));
 }
@@ -75,6 +82,7 @@ static sf_status decode(sf_attention *a, const void *params, sf_state *state, sf
 {
     const struct params *p = params;
     (void)state;
+    SF_TRY(check(p));
     if (p->form == 0) return strided(a, p, out);
     int last = (a->keys - 1) / p->summary;
     sf_pages(a, out, p->summary, fixed(a, p, last, last + 1));

@@ -54,6 +54,12 @@ refused "add 'name: NAME'" "$FRONTIER" run "$T/.yaml"
 refused 'has no keys of its own|expected a name|unknown task' "$FRONTIER" plan "$T/tiny.yaml" -s 'tasks=[{}]' -s 'tasks.00.x=1'
 for id in a/.. a/. ../b a/b/c -a/b 'a/b c'; do refused 'expected OWNER/NAME|unrecognized|invalid option' "$FRONTIER" fetch -- "$id"; done
 
+# Parameters that do not go together are no other method.
+for phase in prefill decode; do
+    refused 'heads: split is of form: strided alone' "$FRONTIER" run "$T/tiny.yaml" -o "$T/s-$phase.h5" -s samples=1 -s on_error=stop \
+        -s "methods={$phase: [{sparse_transformer: {length: 64, form: fixed, heads: split}}]}"
+done
+
 # What cannot be printed is an error: a table would end in the middle.
 for command in "plan $T/tiny.yaml" "show $T/tiny.yaml" "export $T/e.h5 --csv" "list methods" "version" \
     "cost --model configs/models/qwen2.5-7b.yaml --length 1024" "help"; do
