@@ -39,6 +39,7 @@ static void models(const sf_view *v, FILE *out)
         comma(out, m);
         fputc('{', out);
         text_of(out, "label", v->model[m].label);
+        text_of(out, "attention", sf_model_attention(&v->model[m]));
         fprintf(out, "\"layers\":%d,\"heads\":%d,\"parameters\":", shape->layers, shape->heads);
         sf_script_number(out, v->model[m].parameters);
         fputs(",\"weights\":", out);

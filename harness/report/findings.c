@@ -121,7 +121,7 @@ static sf_status compare_costs(const sf_view *v, sf_findings *out, double *repli
                     tried += whole;
                     if (whole && (!best || p->score > best->score)) best = p;
                 }
-                if (!dense) continue;
+                if (!dense || *sf_model_attention(&v->model[m])) continue;
                 if (!best) {
                     none++;
                     continue;
@@ -422,6 +422,7 @@ static int collect(const sf_view *v, int arm, struct observation *o)
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
         double s = p->arm ? sf_point_sparsity(v, p) : 0;
+        if (!p->arm && *sf_model_attention(&v->model[p->model])) continue; /* what is not dense is no place at sparsity 0 */
         if ((p->arm != arm && p->arm) || !(s < 1) || !(v->model[p->model].parameters > 0)) continue;
         o[n++] = (struct observation){p->model,
                                       p->length,

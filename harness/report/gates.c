@@ -33,6 +33,9 @@ static bool is_sparse(const sf_cell_info *c, int phase) { return strcmp(c->metho
 /* What others are held against: no method, and a cache that nothing rounds. */
 static bool is_dense(const sf_cell_info *c) { return !is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE) && sf_cell_exact(c); }
 
+/* Whether methods are held against it: not where the model was trained under a method, whose score is a result. */
+static bool is_reference(const sf_cell_info *c) { return is_dense(c) && !(c->attention && *c->attention); }
+
 /* Whether the arm was asked for other sparsities too, and executed no higher one at this length. */
 static bool is_sparsest(const sf_view *v, int cell, int phase, double achieved)
 {
@@ -126,7 +129,7 @@ static bool nothing_to_lose(const sf_view *v, int cell, int dense, struct findin
 {
     (void)dense;
     const sf_cell_info *c = &v->results->cell[cell];
-    if (!is_dense(c) || !(v->mean[cell] < near_zero)) return false;
+    if (!is_reference(c) || !(v->mean[cell] < near_zero)) return false;
     out->badness = -v->mean[cell];
     snprintf(out->detail, sizeof out->detail, "%.3f", v->mean[cell]);
     return true;
@@ -139,7 +142,7 @@ static bool nothing_to_win(const sf_view *v, int cell, int dense, struct finding
     const sf_cell_info *c = &v->results->cell[cell];
     bool larger = false;
     for (int m = 0; m < v->models; m++) larger |= v->model[m].parameters > c->parameters;
-    if (!is_dense(c) || !larger || !(v->mean[cell] >= 1 - SF_MARGIN)) return false;
+    if (!is_reference(c) || !larger || !(v->mean[cell] >= 1 - SF_MARGIN)) return false;
     out->badness = v->mean[cell];
     snprintf(out->detail, sizeof out->detail, "%.3f", v->mean[cell]);
     return true;

@@ -118,12 +118,13 @@ static void scores(FILE *out, const sf_view *v)
           out);
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
-        char level[32];
+        char level[32], arm[SF_POINT_NAME];
         sf_point_level(v, p, level);
+        sf_point_name(v, p, arm);
         fputs("<tr><td>", out);
         text(out, v->model[p->model].label);
         fprintf(out, "</td><td>%d</td><td class=l>", v->length[p->length]);
-        text(out, v->arm[p->arm].label);
+        text(out, arm);
         fprintf(out, "</td><td>%s</td>", p->arm ? level : "");
         number(out, "%.3f", p->achieved[SF_PREFILL]);
         number(out, "%.3f", p->achieved[SF_DECODE]);

@@ -110,18 +110,35 @@ void sf_point_level(const sf_view *v, const sf_point *point, char text[32])
         snprintf(text, 32, "%s", part[arm->sparse[SF_DECODE] && !arm->sparse[SF_PREFILL] ? SF_DECODE : SF_PREFILL]);
 }
 
+void sf_point_name(const sf_view *v, const sf_point *point, char text[SF_POINT_NAME])
+{
+    static const char dense[] = "dense";
+    const sf_view_arm *arm = &v->arm[point->arm];
+    const char *attention = sf_model_attention(&v->model[point->model]);
+    const bool own = *attention && strncmp(arm->label, dense, strlen(dense)) == 0; /* "dense", or with a cache behind it */
+    snprintf(text, SF_POINT_NAME, "%.200s%.110s", own ? attention : arm->label, own ? arm->label + strlen(dense) : "");
+}
+
 void sf_cell_name(const sf_view *v, int cell, char text[SF_CELL_NAME])
 {
     const sf_cell_info *c = &v->results->cell[cell];
-    char level[32];
+    char level[32], arm[SF_POINT_NAME];
     if (v->point_of[cell] < 0) {
         snprintf(text, SF_CELL_NAME, "%.120s %.120s %d (cell %s)", c->model, c->task_label, c->length, c->key);
         return;
     }
     const sf_point *point = &v->point[v->point_of[cell]];
     sf_point_level(v, point, level);
+    sf_point_name(v, point, arm);
     snprintf(text, SF_CELL_NAME, "%.120s %.120s %d %.200s%s%s", v->model[point->model].label, c->task_label, c->length,
-             v->arm[point->arm].label, point->arm ? " " : "", point->arm ? level : "");
+             arm, point->arm ? " " : "", point->arm ? level : "");
+}
+
+const char *sf_trained_note(const sf_view *v)
+{
+    for (int m = 0; m < v->models; m++)
+        if (*sf_model_attention(&v->model[m])) return " A model that was trained under a method has that method's name, and its score as dense.";
+    return "";
 }
 
 const char *sf_stopped_note(const sf_view *v)

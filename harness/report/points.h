@@ -32,12 +32,17 @@ double sf_point_sparsity(const sf_view *view, const sf_point *point);
 double sf_point_requested(const sf_view *view, const sf_point *point);
 /* The requested one in words: "0.90", "0.90/0.50" for a joint point, "set" with explicit parameters. */
 void sf_point_level(const sf_view *view, const sf_point *point, char text[32]);
+/* The arm's label; of dense, where the model was trained under a method, that method instead. */
+enum { SF_POINT_NAME = 320 };
+void sf_point_name(const sf_view *view, const sf_point *point, char text[SF_POINT_NAME]);
 /* "smollm2 niah 1024 vertical_slash 0.90" */
 enum { SF_CELL_NAME = 512 };
 void sf_cell_name(const sf_view *view, int cell, char text[SF_CELL_NAME]);
 
 /* What a caption adds to intervals where samples stopped once they had decided; "": they did not. */
 const char *sf_stopped_note(const sf_view *view);
+/* Likewise where dense is not dense attention of every model. */
+const char *sf_trained_note(const sf_view *view);
 
 /* ---- Groups of tasks, as the study has them ---- */
 

@@ -353,8 +353,10 @@ void sf_point_interval(const sf_view *v, const sf_point *point, const bool *in, 
     score_interval(v, point, in, v->room, low, high);
 }
 
-static bool selected(const sf_selection *s, const sf_point *p)
+static bool selected(const sf_view *v, const sf_selection *s, const sf_point *p)
 {
+    /* A mean over models is of dense attention, that methods are held against: not of what was trained sparse. */
+    if (s->model < 0 && p->arm == 0 && *sf_model_attention(&v->model[p->model])) return false;
     return p->arm == s->arm && sf_same_level(p->sparsity, s->sparsity) && (s->model < 0 || p->model == s->model) &&
            (s->length < 0 || p->length == s->length);
 }
@@ -382,7 +384,7 @@ sf_average sf_view_average(const sf_view *v, const sf_selection *s, sf_averaged 
     struct total total = nothing(v, v->room);
     for (int i = 0; i < v->points; i++) {
         const sf_point *p = &v->point[i];
-        if (!selected(s, p)) continue;
+        if (!selected(v, s, p)) continue;
         const sf_point *dense = of == SF_SCORE ? NULL : sf_view_dense(v, p);
         int n = 0;
         double of_dense = 0;

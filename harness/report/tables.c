@@ -19,16 +19,19 @@ static void score_row(const sf_view *v, sf_table *table, int model, int task, in
     char text[64];
     int n = 0;
     for (int l = 0; l <= levels; l++) {
-        const sf_point *p = l ? sf_point_at_level(v, model, length, arm, level[l - 1]) : shown[0];
+        const sf_point *p = !l ? shown[0] : arm ? sf_point_at_level(v, model, length, arm, level[l - 1]) : NULL;
         if (p && task >= 0 && p->cell[task] < 0) p = NULL;
         shown[l] = p;
         int samples = !p ? 0 : task < 0 ? p->samples : v->results->records[p->cell[task]];
-        if (l && p && (!n || samples < n)) n = samples;
+        if ((l || !arm) && p && (!n || samples < n)) n = samples;
     }
     if (!n) return;
     sf_table_cell(table, v->model[model].label, "");
     if (task >= 0) sf_table_cell(table, v->task[task].label, "");
-    sf_table_cell(table, v->arm[arm].label, "");
+    char name[SF_POINT_NAME];
+    snprintf(name, sizeof name, "%.310s", v->arm[arm].label);
+    if (!arm) sf_point_name(v, shown[0], name);
+    sf_table_cell(table, name, "");
     sf_table_number(table, "%.0f", v->length[length], "");
     sf_table_number(table, "%.0f", n, "");
     for (int l = 0; l <= levels; l++) {
@@ -50,8 +53,8 @@ static sf_status score_table(const sf_view *v, const char *folder, bool tasks, s
     char caption[512];
     snprintf(caption, sizeof caption,
              "Strict score at each requested sparsity, mean over n samples%s, with its 95 %% interval. "
-             "Asterisk: below dense (paired sign-flip test, p at most 0.05 after Holm's correction over all rows).%s",
-             tasks ? "" : " of all tasks, each task weighing the same", sf_stopped_note(v));
+             "Asterisk: below dense (paired sign-flip test, p at most 0.05 after Holm's correction over all rows).%s%s",
+             tasks ? "" : " of all tasks, each task weighing the same", sf_trained_note(v), sf_stopped_note(v));
     sf_table table = {.out = sf_report_open(folder, name, style == SF_TEX ? ".tex" : ".md", &status), .style = style};
     if (!table.out) return status;
     sf_table_begin(&table, tasks ? 3 : 2, levels + 3, caption);
@@ -65,7 +68,7 @@ static sf_status score_table(const sf_view *v, const char *folder, bool tasks, s
     for (int m = 0; m < v->models; m++)
         for (int t = tasks ? 0 : -1; t < (tasks ? v->tasks : 0); t++)
             for (int l = 0; l < v->lengths; l++)
-                for (int a = 1; a < v->arms; a++)
+                for (int a = *sf_model_attention(&v->model[m]) ? 0 : 1; a < v->arms; a++)
                     if (!sf_arm_joint(&v->arm[a])) score_row(v, &table, m, t, l, a, levels, level);
     sf_table_end(&table, name, caption);
     sf_report_close(table.out, name, &status);
@@ -83,9 +86,10 @@ static sf_status score_csv(const sf_view *v, const char *folder)
             "difference,difference_low,difference_high,p,p_holm\n");
         for (int i = 0; i < v->points; i++) {
             const sf_point *p = &v->point[i];
-            char level[32];
+            char level[32], arm[SF_POINT_NAME];
             sf_point_level(v, p, level);
-            sf_csv_row(out, "sdssffddfffffffff", v->model[p->model].label, v->length[p->length], v->arm[p->arm].label,
+            sf_point_name(v, p, arm);
+            sf_csv_row(out, "sdssffddfffffffff", v->model[p->model].label, v->length[p->length], arm,
                        level, p->achieved[SF_PREFILL], p->achieved[SF_DECODE], p->tasks, p->samples, p->score, p->error,
                        p->low, p->high, p->verdict.difference, p->verdict.low, p->verdict.high, p->verdict.p,
                        p->verdict.p_holm);
@@ -102,10 +106,11 @@ static sf_status score_csv(const sf_view *v, const char *folder)
             if (v->point_of[c] < 0) continue;
             const sf_point *p = &v->point[v->point_of[c]];
             const sf_verdict *x = &v->verdict[c];
-            char level[32];
+            char level[32], arm[SF_POINT_NAME];
             sf_point_level(v, p, level);
+            sf_point_name(v, p, arm);
             sf_csv_row(out, "ssdssdffffffffffs", v->model[p->model].label, v->results->cell[c].task_label,
-                       v->length[p->length], v->arm[p->arm].label, level, v->results->records[c], v->mean[c],
+                       v->length[p->length], arm, level, v->results->records[c], v->mean[c],
                        v->error[c], v->low[c], v->high[c], x->difference, x->low, x->high, x->p, x->p_holm,
                        sf_cell_unparsed(v->results, c), v->results->cell[c].key);
         }

@@ -31,6 +31,9 @@ typedef struct sf_view_model {
     const sf_cell_info *shape;
 } sf_view_model;
 
+/* What its dense points were run under, as it was trained; "": dense attention. */
+static inline const char *sf_model_attention(const sf_view_model *m) { return m->shape->attention ? m->shape->attention : ""; }
+
 /* Against the dense point (or cell) of the same model and length. */
 typedef struct sf_verdict {
     int tasks, samples;           /* compared: tasks, and paired samples over all of them; 0: nothing to compare with */

@@ -49,6 +49,9 @@ typedef struct sf_cell_info {
 
 /* The format's name, or "exact". */
 static inline const char *sf_cell_cache(const sf_cell_info *c) { return c->cache && *c->cache ? c->cache : "exact"; }
+/* Whether dense of a phase is the attention that the model was trained under, and what the phase was run under: that, or as the arm is called. */
+static inline bool sf_cell_own(const sf_cell_info *c, int phase) { return c->attention && *c->attention && c->version[phase] && *c->version[phase]; }
+static inline const char *sf_cell_under(const sf_cell_info *c, int phase) { return sf_cell_own(c, phase) ? c->attention : c->label[phase]; }
 static inline bool sf_cell_exact(const sf_cell_info *c) { return strcmp(sf_cell_cache(c), "exact") == 0; }
 
 /* How far the predictions of a phase are from the dense model's after the same tokens (engine/lane.h): means over the rows of

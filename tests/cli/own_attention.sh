@@ -8,7 +8,7 @@ name: $1
 models:   $2
 tasks:    [niah: {queries: 1, key_groups: 1, value_groups: 1, group_length: 4}]
 lengths:  [600]
-sparsity: [0.5]
+sparsity: [0.3, 0.5, 0.7]
 methods:  $3
 samples:  2
 output:   8
@@ -32,7 +32,7 @@ rows = [json.loads(line) for line in open(sys.argv[1])]
 put = {(r["prefill_method"], r["decode_method"], r["sample"]): r for r in rows if r["model"] == "s" and not r["attention"]}
 own = [r for r in rows if r["attention"]]
 assert {(r["model"], r["attention"]) for r in own} == {("moba", "moba(k=2)"), ("bands", "spattention(length=300)")}, own[0]
-assert len(own) == 4 and len(rows) == 2 * (1 + 1 + 1) + 4 + 2 * 2
+assert len(own) == 4 and len(rows) == 2 * (1 + 1 + 1) + 4 + 2 * (1 + 3)
 for r in own:
     assert (r["prefill_method"], r["decode_method"], r["prefill_sparsity"], r["decode_sparsity"]) == ("dense", "dense", 0, 0), r
     like = put["moba" if r["model"] == "moba" else "spattention", "dense" if r["model"] == "moba" else "spattention", r["sample"]]
@@ -42,11 +42,21 @@ for r in own:
     dense = put["dense", "dense", r["sample"]]
     assert r["prefill_attention_pairs"] < dense["prefill_attention_pairs"] and (r["decode_attention_pairs"] < dense["decode_attention_pairs"]) == (r["model"] == "bands")
 END
-"$FRONTIER" report "$T/own.h5" -f frontier -F svg -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
-grep -rq '^prefill,600,bands,dense,' "$T/report" || fail "no point of a model's own attention in the frontier: $(find "$T/report" -type f)"
+
+# A report: such a model is a point and a row under its method's name, and no other model's dense; no mean, curve or fit of dense has it.
+"$FRONTIER" report "$T/own.h5" -F svg -o "$T/report" >"$T/out" 2>&1 || fail "report: $(cat "$T/out")"
+grep -q '^prefill,600,bands,spattention(length=300),' "$T/report/figures/frontier.csv" || fail "no point of a model's own attention in the frontier"
+grep -q '^| bands | spattention(length=300) | 600 | 2 | ' "$T/report/tables/scores.md" || fail "scores: $(cat "$T/report/tables/scores.md")"
+grep -q '"attention":"moba(k=2)"' "$T/report/index.html" || fail "the page does not know what a model was trained under"
+! grep -hE '^([^,]*,)?(moba|bands),([^,]*,)?[0-9]*,dense,' "$T/report/"*/*.csv || fail "what is not dense is called so"
+grep -q 'near zero.*(1 of 6 cells): s niah' "$T/out" || fail "what was trained sparse is taken for a task that says nothing: $(cat "$T/out")"
+grep -q '^vertical_slash,4,' "$T/report/tables/fits.csv" || fail "a fit has more than dense and three sparsities: $(cat "$T/report/tables/fits.csv")"
 grep -q 'dense, or as trained' "$T/report/figures/frontier.svg" || fail "the legend does not say that models are as they were trained"
 "$FRONTIER" run "$T/own.yaml" -o "$T/own.h5" >"$T/out" 2>&1 || fail "run again"
-"$FRONTIER" status "$T/own.h5" "$T/own.yaml" >"$T/out" || fail status
-! grep -qE '[1-9][0-9]* (lack|missing)' "$T/out" || fail "something lacks: $(cat "$T/out")"
+"$FRONTIER" status "$T/own.h5" "$T/own.yaml" -v >"$T/out" || fail status
+grep -q ' moba(k=2): 2 of 2' "$T/out" || fail "status: $(cat "$T/out")"
+"$FRONTIER" rm "$T/own.h5" --where model=moba --dry-run | grep -q 'moba(k=2) in prefill, dense in decode' || fail "rm"
+"$FRONTIER" show "$T/own.h5" --method spattention | grep -q '^model: bands' || fail "show"
+grep -q '^6 of 6 cells are whole' "$T/out" || fail "status: $(cat "$T/out")"
 refused "weights: expected a safetensors file" "$FRONTIER" plan "$T/own.yaml" -s "models=[{path: models/frontier-mini/s, attention: {nsa: {blocks: 4}}}]"
 echo "own_attention: ok"

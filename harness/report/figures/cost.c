@@ -23,11 +23,20 @@ static bool told(const sf_cell_info *shape)
     return shape->d > 0 && !(shape->recurrent_layers > 0) && !(shape->sliding_layers > 0 && shape->window == 0);
 }
 
+/* The models that dense attention is of: [v->models], by place. */
+static int dense_models(const sf_view *v, int *out)
+{
+    int n = 0;
+    for (int m = 0; m < v->models; m++)
+        if (!*sf_model_attention(&v->model[m])) out[n++] = m;
+    return n;
+}
+
 static int plots(const sf_view *v)
 {
-    int with_shape = 0;
-    for (int m = 0; m < v->models; m++) with_shape += told(v->model[m].shape);
-    return with_shape == v->models ? (v->models + MODELS - 1) / MODELS : 0;
+    int model[v->models + 1], models = dense_models(v, model), with_shape = 0;
+    for (int m = 0; m < models; m++) with_shape += told(v->model[model[m]].shape);
+    return with_shape == models ? (models + MODELS - 1) / MODELS : 0;
 }
 
 static void breakdown(const sf_view *v, const sf_cell_info *shape, int phase, int tokens, double density,
@@ -54,13 +63,13 @@ static void breakdown(const sf_view *v, const sf_cell_info *shape, int phase, in
 
 static sf_status make(const sf_view *v, int which, sf_plot *plot)
 {
-    int first = which * MODELS, models = v->models - first < MODELS ? v->models - first : MODELS, lengths = 0,
+    int of[v->models + 1], all = dense_models(v, of), first = which * MODELS, models = all - first < MODELS ? all - first : MODELS, lengths = 0,
         length[LENGTHS];
     bool slides = false;
     for (int l = v->lengths > 6 ? v->lengths - 6 : 0; l < v->lengths; l++) length[lengths++] = v->length[l];
     for (int i = 0; i < 2; i++)
         if (further[i] > length[lengths - 1]) length[lengths++] = further[i];
-    if (v->models > MODELS) snprintf(plot->name + strlen(plot->name), 32, "-%d", which + 1);
+    if (all > MODELS) snprintf(plot->name + strlen(plot->name), 32, "-%d", which + 1);
 
     const char *title[SF_PHASES * MODELS];
     char tics[512] = "(";
@@ -73,7 +82,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
     fprintf(plot->csv, "phase,model,tokens,sparsity,term,cost,x,from,to,panel_id,term_id\n");
     for (int p = 0; p < SF_PHASES; p++)
         for (int m = 0; m < models; m++) {
-            const sf_view_model *model = &v->model[first + m];
+            const sf_view_model *model = &v->model[of[first + m]];
             int panel = p * models + m;
             title[panel] = p ? "" : model->label;
             for (int l = 0; l < lengths; l++) {

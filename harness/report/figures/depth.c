@@ -87,7 +87,8 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         if (sf_arm_joint(&v->arm[a])) continue;
         for (int l = 0; l < lengths; l++) known += add_point(v, nearest(v, model, l, a), bins, bin[l]);
         if (!known) continue;
-        snprintf(titles[panels], sizeof titles[panels], "%.150s", v->arm[a].label);
+        const char *attention = a ? "" : sf_model_attention(&v->model[model]);
+        snprintf(titles[panels], sizeof titles[panels], "%.150s", *attention ? attention : v->arm[a].label);
         for (int y = 0; y < bins; y++)
             for (int l = 0; l < lengths; l++) {
                 const struct bin *b = &bin[l][y];

@@ -204,10 +204,11 @@ static void write_rows(const sf_view *v, const struct panels *f, const struct na
         for (int l = 0; l < f->lengths; l++)
             for (int i = 0; i < f->count[p][l]; i++) {
                 const struct spot *s = &f->spot[p][l][i];
-                char level[32];
+                char level[32], arm[SF_POINT_NAME];
                 sf_point_level(v, s->point, level);
+                sf_point_name(v, s->point, arm);
                 sf_csv_row(plot->csv, "sdsssfffffddsfdd", sf_phase_label(p), v->length[f->first + l],
-                           v->model[s->point->model].label, v->arm[s->point->arm].label, level, s->point->achieved[p], s->cost,
+                           v->model[s->point->model].label, arm, level, s->point->achieved[p], s->cost,
                            s->score, s->low, s->high, s->point->tasks, s->point->samples, s->on ? "1" : "0", s->probability,
                            s->point->model + 1, names->id[s->point->arm]);
             }
@@ -234,8 +235,7 @@ static sf_status style_legend(const sf_view *v, const struct naming *names, sf_p
         return no_memory();
     }
     int longest = 24;
-    bool own = false; /* whether some model's dense is the attention that it was trained under */
-    for (int c = 0; c < v->results->cells; c++) own |= v->results->cell[c].attention && *v->results->cell[c].attention;
+    const bool own = *sf_trained_note(v);
     for (int a = 0; a < v->arms; a++) {
         int i = names->id[a] - 1;
         if (i < 0) continue;

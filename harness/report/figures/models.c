@@ -6,7 +6,12 @@
 
 enum { LEVELS = 64 };
 
-static int plots(const sf_view *v) { return v->models > 1 && v->arms > 1; }
+static int plots(const sf_view *v)
+{
+    bool any = false; /* joint ones have figures of their own */
+    for (int a = 1; a < v->arms; a++) any |= !sf_arm_joint(&v->arm[a]);
+    return v->models > 1 && any;
+}
 
 static sf_status make(const sf_view *v, int which, sf_plot *plot)
 {
@@ -40,7 +45,7 @@ static sf_status make(const sf_view *v, int which, sf_plot *plot)
         for (int hard = 0; hard < 2; hard++, at++) {
             bool any = false;
             for (int m = 0; m < v->models; m++)
-                for (int k = -1; k < levels; k++) { /* dense, as sparsity 0 */
+                for (int k = *sf_model_attention(&v->model[m]) ? 0 : -1; k < levels; k++) { /* dense, as sparsity 0 */
                     sf_selection s = {.model = m, .length = -1, .task = -1, .arm = k < 0 ? 0 : a, .hard = hard};
                     if (k >= 0) memcpy(s.sparsity, level[k], sizeof s.sparsity);
                     sf_average x = sf_view_average(v, &s, SF_SCORE);

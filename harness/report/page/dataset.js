@@ -86,10 +86,13 @@ function ofDense(spot) {
     return base && base.cost > 0 && known(spot.cost) ? spot.cost / base.cost : null;
 }
 
+/* A model that was trained under a method has that where others are dense. */
+const armName = point => point.arm ? data.arms[point.arm].label : data.models[point.model].attention || "dense";
+
 function nameOf(point) {
     const arm = data.arms[point.arm];
     return `${data.models[point.model].label}, ${data.lengths[point.length]} tokens, ` +
-        (point.arm ? `${arm.label} at ${requested(point)} (${arm.phase === "both" ? "prefill and decode" : arm.phase})` : "dense");
+        (point.arm ? `${arm.label} at ${requested(point)} (${arm.phase === "both" ? "prefill and decode" : arm.phase})` : armName(point));
 }
 
 /* The command that runs a cell again, with the config that lies beside this page. */

@@ -181,7 +181,7 @@ let table_rows = 400; /* of the points as a table, until all are asked for */
 function drawTable(shown, xName, yName) {
     const host = document.getElementById("chart-table"), extra = ["score", "difference", "kl"].includes(yName) ? null : measures[yName]; /* what is drawn stands there, too */
     const head = ["model", "tokens", "method", "requested", "sparsity", axisLabel("cost", measured(state.phase)), "score", "95 %", "against dense", "95 %", "samples", "cost of dense's", ...(extra ? [extra.label] : []), ...(shown.some(spot => known(spot.kl)) ? ["KL"] : [])];
-    const row = spot => [data.models[spot.point.model].label, String(spot.length), data.arms[spot.point.arm].label, requested(spot.point), fixed(spot.sparsity, 3), prefixed(spot.cost),
+    const row = spot => [data.models[spot.point.model].label, String(spot.length), armName(spot.point), requested(spot.point), fixed(spot.sparsity, 3), prefixed(spot.cost),
         fixed(spot.score, 3), interval(spot.low, spot.high, value => fixed(value, 3)), signed(spot.difference, 3), interval(spot.difference_low, spot.difference_high, value => signed(value, 3)), String(spot.samples), percent(ofDense(spot)), ...(extra ? [extra.write(spot[yName])] : []), ...(head.includes("KL") ? [measures.kl.write(spot.point.arm ? spot.kl : null)] : [])];
     if (!host.open) { host.querySelector("div").replaceChildren(); return; }
     host.querySelector("div").replaceChildren(tableOf(head, shown.slice(0, table_rows).map(row), [0, 2],

@@ -87,7 +87,7 @@ function drawSampleList() {
         const cell = cells[all_samples.cell[i]], point = points[cell.point], name = `${cell.key}.${numberOf(cell, all_samples.row[i])}`, flags = all_samples.flags[i];
         const open = element("button", {type: "button", onclick: () => openSample(name)}, `open ${numberOf(cell, all_samples.row[i])}`);
         const row = element("tr", {"data-row": i, onclick: event => { if (event.target !== open) openSample(name); }, "aria-current": state.sample === name ? "true" : null},
-            ...[open, data.models[point.model].label, String(data.lengths[point.length]), data.tasks[cell.task].label, data.arms[point.arm].label, requested(point),
+            ...[open, data.models[point.model].label, String(data.lengths[point.length]), data.tasks[cell.task].label, armName(point), requested(point),
                 fixed(all_samples.score[i], 3), fixed(all_samples.dense[i], 3),
                 [flags & unparsed_flag ? "no answer" : "", flags & cut_flag ? "cut off" : "", flags & differs_flag ? "differs" : ""].filter(text => text).join(", ")]
                 .map((value, column) => element("td", {class: [0, 1, 3, 4, 8].includes(column) ? "l" : null}, value)));
@@ -230,7 +230,7 @@ function goldText(gold) {
     }
 }
 
-const cellTitle = cell => { const point = points[cell.point]; return point.arm ? `${data.arms[point.arm].label} at ${requested(point)}` : "dense"; };
+const cellTitle = cell => { const point = points[cell.point]; return point.arm ? `${data.arms[point.arm].label} at ${requested(point)}` : armName(point); };
 
 async function drawSample() {
     const host = document.getElementById("sample"), [key, number] = state.sample.split("."), cell = cellOfKey(key);
