@@ -59,4 +59,13 @@ grep -q ' moba(k=2): 2 of 2' "$T/out" || fail "status: $(cat "$T/out")"
 "$FRONTIER" show "$T/own.h5" --method spattention | grep -q '^model: bands' || fail "show"
 grep -q '^6 of 6 cells are whole' "$T/out" || fail "status: $(cat "$T/out")"
 refused "weights: expected a safetensors file" "$FRONTIER" plan "$T/own.yaml" -s "models=[{path: models/frontier-mini/s, attention: {nsa: {blocks: 4}}}]"
+
+# Methods in both phases alone leave nothing to figures of one phase: these are not made, and the report is whole. A mean over models of dense
+# attention, beside a method's, is of the models that attend so, and a figure of one model is of one that methods are put on.
+config joint "[models/frontier-mini/s, {path: models/frontier-mini/s, label: moba, attention: {moba: {k: 2}}}]" "{joint: [{prefill: {moba: {k: 2}}, decode: {snapkv: {capacity: 64}}}]}"
+"$FRONTIER" report "$T/joint.h5" -F svg -o "$T/joint" >"$T/out" 2>&1 || fail "report of joint methods: $(cat "$T/out")"
+[ ! -e "$T/joint/figures/tasks.csv" ] && [ ! -e "$T/joint/figures/models.csv" ] && [ ! -e "$T/joint/figures/estimation.csv" ] || fail "figures of nothing"
+[ -e "$T/report/figures/tasks-s.csv" ] && [ ! -e "$T/report/figures/tasks-moba.csv" ] || fail "tasks: $(ls "$T/report/figures")"
+grep -q ',dense,.*,1,2,1,0$' "$T/report/figures/tasks.csv" || fail "dense: $(grep ',dense,' "$T/report/figures/tasks.csv")"
+! grep -q 'bands\|moba' "$T/report/figures/models.csv" "$T/report/figures/cost.csv" || fail "what is not dense stands at sparsity 0"
 echo "own_attention: ok"

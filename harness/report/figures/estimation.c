@@ -7,8 +7,10 @@ enum { LEVELS = 64 };
 
 static int plots(const sf_view *v)
 {
-    for (int i = 0; i < v->points; i++)
-        if (v->point[i].estimation[SF_PREFILL] > 0 || v->point[i].estimation[SF_DECODE] > 0) return 1;
+    for (int i = 0; i < v->points; i++) {
+        const sf_point *p = &v->point[i];
+        if (p->arm && !sf_arm_joint(&v->arm[p->arm]) && (p->estimation[SF_PREFILL] > 0 || p->estimation[SF_DECODE] > 0)) return 1;
+    }
     return 0;
 }
 

@@ -108,8 +108,23 @@ static sf_status draw(const sf_view *v, int model, int form, sf_plot *plot)
     return SF_OK;
 }
 
-static int plots(const sf_view *v) { return v->arms < 2 ? 0 : v->models > 1 ? 1 + v->models : 1; }
-static sf_status make(const sf_view *v, int which, sf_plot *plot) { return draw(v, which - 1, ALL, plot); }
+static int plots(const sf_view *v)
+{
+    bool any = false;
+    for (int a = 1; a < v->arms; a++) any |= drawn(&v->arm[a], ALL);
+    int models = 0; /* that methods are put on */
+    for (int m = 0; m < v->models; m++) models += !*sf_model_attention(&v->model[m]);
+    return !any ? 0 : v->models > 1 ? 1 + models : 1;
+}
+
+static sf_status make(const sf_view *v, int which, sf_plot *plot)
+{
+    int model = -1;
+    while (which--)
+        do model++;
+        while (*sf_model_attention(&v->model[model]));
+    return draw(v, model, ALL, plot);
+}
 
 /* Forms that have an arm, where all arms together are more than a panel holds. */
 static int forms(const sf_view *v, int form[GROUPS])
