@@ -241,9 +241,38 @@ static void next_round(void **unused)
     folder_remove(folder);
 }
 
+/* A model that was trained sparse, on which nothing is decided, has as many samples as the dense one beside it. */
+static void beside_dense(void **unused)
+{
+    (void)unused;
+    char folder[64], path[96];
+    assert_int_equal(folder_make(folder), 0);
+    snprintf(path, sizeof path, "%s/r.h5", folder);
+    sf_cell cell[] = {cell_of(0, 0, 0, 0), cell_of(0, 0, 1, NAN), cell_of(0, 0, 2, 0.5)}; /* trained sparse; dense and an arm of another model */
+    cell[0].model = 1, cell[0].own = true, cell[1].decode = NULL, cell[1].sparsity[SF_DECODE] = 0;
+    sf_store *s;
+    OK(sf_store_open(path, false, &s));
+    store(s, cell[0].key, 4, all), store(s, cell[1].key, 4, even), store(s, cell[2].key, 4, odd);
+    OK(sf_store_fold(s, NULL));
+    sf_store_close(s);
+    sf_sweep sweep = {.tasks = 1, .least = 4, .until = 0.05, .decide = SF_DECIDE_BEST};
+    sf_study study = {.sweep = &sweep, .plan = {.cells = 3, .cell = cell}};
+    int most[] = {5, 60, 60};
+    bool more = false;
+    OK(sf_stopping_next(&study, most, path, &more));
+    assert_true(more);
+    assert_int_equal(cell[1].samples, 6);
+    assert_int_equal(cell[0].samples, 5); /* its task has no more */
+    most[0] = 60;
+    OK(sf_stopping_next(&study, most, path, &more));
+    assert_int_equal(cell[0].samples, 6);
+    folder_remove(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(first_rounds), cmocka_unit_test(by_chance), cmocka_unit_test(planted),
-                                       cmocka_unit_test(alike), cmocka_unit_test(pairs), cmocka_unit_test(next_round)};
+                                       cmocka_unit_test(alike), cmocka_unit_test(pairs), cmocka_unit_test(next_round),
+                                       cmocka_unit_test(beside_dense)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -250,6 +250,21 @@ double sf_stopping_alpha(const sf_study *study)
     return pairs ? ALPHA / pairs : ALPHA;
 }
 
+/* Nothing is put on a model that was trained sparse, and so nothing is decided on it: for a place beside those that methods are put on, it has
+ * as many samples as their dense cells of the task and length. */
+static bool raise_own(sf_study *study, const int *most)
+{
+    sf_cell *cell = study->plan.cell;
+    bool more = false;
+    for (int i = 0; i < study->plan.cells; i++)
+        for (int j = 0; j < study->plan.cells && cell[i].own; j++) {
+            if (cell[j].own || !is_dense(&cell[j]) || cell[j].task != cell[i].task || cell[j].length != cell[i].length) continue;
+            const int wanted = cell[j].samples < most[i] ? cell[j].samples : most[i];
+            if (wanted > cell[i].samples) cell[i].samples = wanted, more = true;
+        }
+    return more;
+}
+
 sf_status sf_stopping_next(sf_study *study, const int *most, const char *path, bool *more)
 {
     sf_results r;
@@ -263,6 +278,7 @@ sf_status sf_stopping_next(sf_study *study, const int *most, const char *path, b
         at = group_at(&study->plan, at, &g);
         status = next_of(study, &r, most, &g, alpha, more);
     }
+    if (status == SF_OK) *more |= raise_own(study, most);
     sf_results_free(&r);
     return status;
 }
