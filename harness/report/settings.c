@@ -26,10 +26,18 @@ static bool same_task(const sf_cell_info *x, const sf_cell_info *y)
            x->output_limit == y->output_limit && (x->seed == y->seed || strcmp(text_of(x->questions), "fixed") != 0);
 }
 
+/* Whether the attention that a model was trained under is the same code with the same weights, too: nothing else tells such cells apart. */
+static bool same_attention(const sf_cell_info *x, const sf_cell_info *y)
+{
+    bool same = strcmp(text_of(x->attention), text_of(y->attention)) == 0;
+    for (int p = 0; p < SF_PHASES && same && *text_of(x->attention); p++)
+        same = strcmp(text_of(x->version[p]), text_of(y->version[p])) == 0 && strcmp(text_of(x->params[p]), text_of(y->params[p])) == 0;
+    return same;
+}
+
 static bool same_model(const sf_cell_info *x, const sf_cell_info *y)
 {
-    return strcmp(x->model_hash, y->model_hash) == 0 && strcmp(text_of(x->chat), text_of(y->chat)) == 0 &&
-           strcmp(text_of(x->attention), text_of(y->attention)) == 0;
+    return strcmp(x->model_hash, y->model_hash) == 0 && strcmp(text_of(x->chat), text_of(y->chat)) == 0 && same_attention(x, y);
 }
 
 /* ---- Groups ---- */
@@ -255,6 +263,8 @@ static void name_group(const struct splitting *s, int group, char name[256])
             say(name, *text_of(a->chat) ? "chat %s%s" : "the model's own chat template%s%s", text_of(a->chat), "");
         if (strcmp(text_of(a->attention), text_of(b->attention)) != 0)
             say(name, *text_of(a->attention) ? "attention %s%s" : "all keys, by its family's attention%s%s", text_of(a->attention), "");
+        else if (!same_attention(a, b))
+            say(name, "other code or other weights of attention %s%s", text_of(a->attention), "");
         if (strcmp(a->model_hash, b->model_hash) != 0) say(name, "%s of other files (%.16s)", a->model, a->model_hash);
     }
     if (!*name) say(name, "%s%s", "other settings", "");

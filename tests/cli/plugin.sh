@@ -43,6 +43,20 @@ trained=("$P/bin/frontier" run "$T/tiny.yaml" -s samples=1 -s "plugins=[$T/plugi
 cp "$T/other.safetensors" "$T/w.safetensors" # under the same name: other cells
 "${trained[@]}" -o "$T/w.h5" -s "methods={decode: [trained_window: {weights: $T/w.safetensors}]}" >/dev/null 2>"$T/log" || fail "weights: $(cat "$T/log")"
 [ "$(rows "$T/w.h5" | grep -c trained_window)" = 6 ] || fail "a file that has changed is taken for what it was"
+# A model that was trained under it, then trained on: the same file's name, other results; a report shows the later ones.
+own=("${trained[@]}" -o "$T/own.h5" -s "models=[{path: tests/golden/model/qwen2, attention: {trained_window: {weights: $T/own.safetensors}}}]")
+for keys in '\0\0\x80\x42' '\0\0\0\x43'; do # 64, then 128
+    weights "$T/own.safetensors" layers.1.window "$keys" '[1]'
+    "${own[@]}" >/dev/null 2>"$T/log" || fail "own weights: $(cat "$T/log")"
+    "$P/bin/frontier" status "$T/own.h5" "$T/tiny.yaml" "${own[@]:3:4}" "${own[@]: -2}" -v >"$T/out" || fail "status"
+    "$P/bin/frontier" report "$T/own.h5" -f frontier -F svg -o "$T/report" >"$T/said" 2>&1 || fail "report: $(cat "$T/said")"
+    ! grep -q 'stand where others stand' "$T/said" || fail "two trainings of a model in one place: $(cat "$T/said")"
+    for key in $(sed -nE 's/^  ([0-9a-f]{12})  trained_window.*/\1/p' "$T/out"); do
+        grep -q ",$key" "$T/report/tables/tasks.csv" || fail "the report shows another training than the last: $(cat "$T/out" "$T/report/tables/tasks.csv")"
+    done
+    [ "$(wc -l <"$T/report/tables/tasks.csv")" = 3 ] || fail "not two tasks: $(cat "$T/report/tables/tasks.csv")"
+done
+grep -q 'other weights' "$T/report/index.html" || fail "the page does not say what else is in the file"
 refused 'tensor layers.1.window: expected shape \[1\], not found' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/missing.safetensors}]}"
 refused 'tensor layers.1.window: expected shape \[1\], found \[1, 1\]' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/misshapen.safetensors}]}"
 refused 'expected F32, F16 or BF16 of shape \[1\], found F32 of more than 4 dimensions' "${trained[@]}" -o "$T/no.h5" -s "methods={decode: [trained_window: {weights: $T/deep.safetensors}]}"
