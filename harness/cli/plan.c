@@ -109,8 +109,7 @@ static sf_status add_group(const sf_study *study, sf_backend *backend, const sf_
         const sf_cell *c = &first[i];
         bool shared = false;
         for (int j = 0; j < i && !shared; j++)
-            shared = c->cache == first[j].cache && c->prefill == first[j].prefill &&
-                     (!c->prefill || c->sparsity[SF_PREFILL] == first[j].sparsity[SF_PREFILL]);
+            shared = sf_cell_shares_prefill(c, &first[j]);
         const int prefills = sf_study_prefills(study, c, shared);
         const double all = sf_study_work(study, c, false), one = all - sf_study_work(study, c, true); /* a prefill */
         t->decode += c->samples * (all - one * sf_study_prefills(study, c, false));

@@ -93,6 +93,14 @@ static void add_cells(const sf_sweep *s, sf_cell at, const sf_cache_format *cach
     }
 }
 
+bool sf_cell_shares_prefill(const sf_cell *a, const sf_cell *b)
+{
+    const double x = a->sparsity[SF_PREFILL], y = b->sparsity[SF_PREFILL];
+    if (a->cache != b->cache || !a->prefill != !b->prefill) return false;
+    if (!a->prefill) return true;
+    return a->prefill->method == b->prefill->method && strcmp(a->prefill->json, b->prefill->json) == 0 && (x == y || (isnan(x) && isnan(y)));
+}
+
 /* A model's dense cell; its own attention was trained with its numbers: NAN. */
 static sf_cell dense_cell(const sf_sweep *s, int model, int length, int task)
 {

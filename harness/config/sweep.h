@@ -128,6 +128,9 @@ typedef struct sf_cell {
 /* Whether nothing was put on the model. */
 static inline bool sf_cell_plain(const sf_cell *c) { return c->own || (!c->prefill && !c->decode); }
 
+/* Whether two cells of one model, task and length ask for the same prefill, which the engine then makes once for both. */
+bool sf_cell_shares_prefill(const sf_cell *a, const sf_cell *b);
+
 typedef struct sf_plan { int cells; sf_cell *cell; } sf_plan;
 
 /* Cells in running order: model, length, task, so that lanes of a sample stand together; dense first. `hash`: each

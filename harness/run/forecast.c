@@ -43,12 +43,6 @@ sf_status sf_cluster_of(const char *text, sf_cluster *out)
 
 static bool same_group(const sf_cell *a, const sf_cell *b) { return a->model == b->model && a->task == b->task && a->length == b->length; }
 
-static bool same_prefill(const sf_cell *a, const sf_cell *b)
-{
-    const double x = a->sparsity[SF_PREFILL], y = b->sparsity[SF_PREFILL];
-    return a->cache == b->cache && a->prefill == b->prefill && (!a->prefill || x == y || (isnan(x) && isnan(y)));
-}
-
 /* Of cell i of a group of n: a prefill is shared by those that ask for the same, the reading of weights by all lanes that
  * decode together. */
 static double by_formula(const sf_study *study, const sf_cell *group, int n, int i, double flops, double bytes)
@@ -59,7 +53,7 @@ static double by_formula(const sf_study *study, const sf_cell *group, int n, int
     const int output = s->task[cell->task].output * s->task[cell->task].turns;
     const double lanes = fmin(SF_LANES_TOGETHER, (double)n * cell->samples);
     int sharers = 0;
-    for (int j = 0; j < n; j++) sharers += same_prefill(cell, &group[j]);
+    for (int j = 0; j < n; j++) sharers += sf_cell_shares_prefill(cell, &group[j]);
     double density[SF_PHASES];
     for (int p = 0; p < SF_PHASES; p++) density[p] = isnan(cell->sparsity[p]) ? 1 : 1 - cell->sparsity[p];
     sf_cost prefill, decode;

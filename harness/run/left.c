@@ -23,17 +23,12 @@ sf_cells sf_cells_at(const sf_plan *plan, int at)
     return g;
 }
 
-static bool same_arm(const sf_cell *a, const sf_cell *b)
-{
-    return a->cache == b->cache && a->prefill == b->prefill && (!a->prefill || a->sparsity[SF_PREFILL] == b->sparsity[SF_PREFILL]);
-}
-
 double sf_cells_work(const sf_study *study, const sf_cell *const *cell, int n)
 {
     double work = 0;
     for (int i = 0; i < n; i++) {
         bool shared = false;
-        for (int j = 0; j < i && !shared; j++) shared = same_arm(cell[i], cell[j]);
+        for (int j = 0; j < i && !shared; j++) shared = sf_cell_shares_prefill(cell[i], cell[j]);
         work += sf_study_work(study, cell[i], shared);
     }
     return work;
@@ -45,7 +40,7 @@ static bool in_shard(const struct work *w, sf_cells g, const sf_cell *cell, int 
 {
     if (!w->shards) return true;
     const sf_cell *first = g.cell;
-    while (first < cell && !same_arm(first, cell)) first++;
+    while (first < cell && !sf_cell_shares_prefill(first, cell)) first++;
     return XXH3_64bits_withSeed(first->key, strlen(first->key), (uint64_t)index) % (uint64_t)w->shards ==
            (uint64_t)w->shard - 1;
 }

@@ -68,4 +68,9 @@ config joint "[models/frontier-mini/s, {path: models/frontier-mini/s, label: mob
 [ -e "$T/report/figures/tasks-s.csv" ] && [ ! -e "$T/report/figures/tasks-moba.csv" ] || fail "tasks: $(ls "$T/report/figures")"
 grep -q ',dense,.*,1,2,1,0$' "$T/report/figures/tasks.csv" || fail "dense: $(grep ',dense,' "$T/report/figures/tasks.csv")"
 ! grep -q 'bands\|moba' "$T/report/figures/models.csv" "$T/report/figures/cost.csv" || fail "what is not dense stands at sparsity 0"
+
+# A prefill of given numbers is made once for all cells that ask for it, and counted so: dense, and moba alone and under two levels of quest.
+"$FRONTIER" plan "$T/joint.yaml" -s "models=[models/frontier-mini/s]" -s "sparsity=[0.5, 0.8]" \
+    -s "methods={prefill: [moba: {k: 2}], joint: [{prefill: {moba: {k: 2}}, decode: quest}]}" >"$T/out" || fail plan
+grep -qE '^ *prefill passes +4 ' "$T/out" || fail "prefills: $(cat "$T/out")"
 echo "own_attention: ok"
