@@ -316,6 +316,8 @@ static sf_status read_attention(const sf_node *node, sf_model_spec *out)
     if (strcmp(name, "dense") == 0 || strcmp(name, "family") == 0)
         return sf_yaml_fail(node, "expected `family`, by which it attends as its config.json says, or a method with its numbers");
     const sf_method *method = sf_method_find(name);
+    if (method && (method->oracle || method->random))
+        return sf_yaml_fail(node, "'%s' is %s, for analysis: no model is trained under it", name, method->oracle ? "an oracle, whose choices cost nothing" : "a random choice");
     const bool decodes = method && sf_decodes(method);
     if (!decodes || method->prefill) SF_TRY(read_arm(node, SF_PREFILL, &out->own.prefill));
     if (decodes) SF_TRY(read_arm(node, SF_DECODE, &out->own.decode));
