@@ -46,7 +46,7 @@ static int choose(const sf_results *r, const sf_where *where, const char **key, 
         key[n++] = x->key;
         if (say)
             printf("%s  %s, %s, %d tokens, %s in prefill, %s in decode%s%s: %d samples\n", x->key, x->model, x->task_label, x->length,
-                   sf_cell_under(x, SF_PREFILL), sf_cell_under(x, SF_DECODE), sf_cell_exact(x) ? "" : ", cache ", sf_cell_exact(x) ? "" : x->cache, r->records[c]);
+                   x->label[SF_PREFILL], x->label[SF_DECODE], sf_cell_exact(x) ? "" : ", cache ", sf_cell_exact(x) ? "" : x->cache, r->records[c]);
     }
     for (int i = 0; i < r->failures; i++) {
         const sf_failure *f = &r->failure[i];

@@ -210,8 +210,7 @@ static sf_status show_results(const struct args *a, json_t *o)
         const sf_phase phase = strcmp(c->method[SF_DECODE], "dense") != 0 ? SF_DECODE : SF_PREFILL;
         if ((a->model && strcmp(a->model, c->model) != 0) || (a->length && a->length != c->length) ||
             (a->task && strcmp(a->task, c->task) != 0 && strcmp(a->task, c->task_label) != 0) ||
-            (a->method && strcmp(a->method, c->method[phase]) != 0 && strcmp(a->method, c->label[phase]) != 0 &&
-             (!c->attention || !is_called(c->attention, a->method))) ||
+            (a->method && strcmp(a->method, c->method[phase]) != 0 && strcmp(a->method, c->label[phase]) != 0) ||
             (a->sparsity >= 0 && !(fabs(a->sparsity - c->sparsity[phase]) < 1e-9)) ||
             (a->cache && strcmp(a->cache, sf_cell_cache(c)) != 0))
             continue;
@@ -228,8 +227,8 @@ static sf_status show_results(const struct args *a, json_t *o)
             json_object_set_new(o, "cell", json_string(c->key));
             json_object_set_new(o, "device", json_string(c->device));
             json_object_set_new(o, "dtype", json_string(c->dtype));
-            json_object_set_new(o, "prefill", json_string(sf_cell_under(c, SF_PREFILL)));
-            json_object_set_new(o, "decode", json_string(sf_cell_under(c, SF_DECODE)));
+            json_object_set_new(o, "prefill", json_string(c->label[SF_PREFILL]));
+            json_object_set_new(o, "decode", json_string(c->label[SF_DECODE]));
             json_object_set_new(o, "cache", json_string(sf_cell_cache(c)));
             set_real(o, "prefill_sparsity", c->sparsity[SF_PREFILL]);
             set_real(o, "decode_sparsity", c->sparsity[SF_DECODE]);

@@ -146,7 +146,7 @@ static void print_cell(const struct row *x)
             printf(x->info.sparsity[p] >= 0 ? "%s%s at %g" : "%s%s", dense ? "" : " + ", x->info.label[p], x->info.sparsity[p]);
             dense = false;
         }
-    if (dense) printf("%s", x->info.attention && *x->info.attention ? x->info.attention : "dense");
+    if (dense) printf("dense");
     if (!sf_cell_exact(&x->info)) printf(", cache %s", sf_cell_cache(&x->info));
     printf(": %d of %d samples%s%s%s\n", x->have, x->wanted, x->stopped ? ", which are enough" : "", x->failure ? "; failed: " : "", x->failure ? x->failure : "");
 }
@@ -182,7 +182,7 @@ static void print_json(const struct row *row, int rows)
     for (int i = 0; i < rows; i++) {
         const struct row *x = &row[i];
         json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:i, s:i}", "cell", x->info.key, "model", x->info.model, "task", x->info.task_label,
-                              "length", x->info.length, "prefill", sf_cell_under(&x->info, SF_PREFILL), "decode", sf_cell_under(&x->info, SF_DECODE), "samples",
+                              "length", x->info.length, "prefill", x->info.label[SF_PREFILL], "decode", x->info.label[SF_DECODE], "samples",
                               x->have, "wanted", x->wanted);
         for (int p = 0; p < SF_PHASES; p++)
             json_object_set_new(o, p == SF_PREFILL ? "prefill_sparsity" : "decode_sparsity",

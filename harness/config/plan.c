@@ -51,7 +51,7 @@ static sf_status make_key(const sf_sweep *sweep, const char *hash, sf_cell *cell
     whole &= json_object_set_new(o, "backend", json_stringn(sweep->device, device)) == 0;
     if (sweep->tensor > 1) whole &= json_object_set_new(o, "tensor", json_integer(sweep->tensor)) == 0; /* sums round otherwise; stages change nothing */
     if (cell->cache) whole &= json_object_set_new(o, "cache", json_string(cell->cache->name)) == 0;
-    if (cell->own && (cell->prefill || cell->decode)) whole &= json_object_set_new(o, "own", json_true()) == 0; /* stored as dense: not the cell that a sweep's own method makes */
+    if (cell->own && (cell->prefill || cell->decode)) whole &= json_object_set_new(o, "own", json_true()) == 0; /* the model as it is: not what a sweep puts on it */
     whole &= json_object_set_new(o, "prefill", arm_json(cell->prefill, cell->sparsity[SF_PREFILL])) == 0;
     whole &= json_object_set_new(o, "decode", arm_json(cell->decode, cell->sparsity[SF_DECODE])) == 0;
     char *text = whole ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;

@@ -117,7 +117,7 @@ void sf_sweep_free(sf_sweep *sweep); /* accepts NULL */
  * always, with others where they are asked for. */
 typedef struct sf_cell {
     int model, task, length;         /* positions in the sweep */
-    bool own;                        /* the arms, if any, are the model's own attention: dense in what is stored and shown */
+    bool own;                        /* the arms, if any, are the model's own attention; reports have it where others have dense */
     const sf_arm *prefill, *decode;  /* NULL: dense in that phase */
     const sf_cache_format *cache;    /* NULL: exact */
     double sparsity[SF_PHASES];      /* requested; 0 where dense, NAN with explicit parameters */

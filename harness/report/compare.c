@@ -122,7 +122,6 @@ static sf_status compare_cells(const sf_results *a, const sf_results *b, struct 
 static void print_pair(const sf_results *a, const struct pair *x, FILE *out)
 {
     const sf_cell_info *c = &a->cell[x->a];
-    const char *dense = c->attention && *c->attention ? c->attention : "dense";
     char arm[200] = "";
     for (int p = 0; p < SF_PHASES; p++) {
         char level[16];
@@ -132,11 +131,11 @@ static void print_pair(const sf_results *a, const struct pair *x, FILE *out)
         snprintf(arm + at, sizeof arm - at, "%s%.80s %s", at ? " + " : "", c->label[p], level);
     }
     if (!sf_cell_exact(c)) {
-        if (!*arm) snprintf(arm, sizeof arm, "%.80s", dense);
+        if (!*arm) strcpy(arm, "dense");
         snprintf(arm + strlen(arm), sizeof arm - strlen(arm), ", %.30s", c->cache);
     }
     fprintf(out, "%-16s %-18s %7d  %-28s %5d  %.3f  %.3f  %6s  %-8.2g %d\n", c->model, c->task_label, c->length,
-            *arm ? arm : dense, x->samples, x->mean_a, x->mean_b, SF_NUMBER("%+.3f", x->difference), x->holm, x->samples - x->same_score);
+            *arm ? arm : "dense", x->samples, x->mean_a, x->mean_b, SF_NUMBER("%+.3f", x->difference), x->holm, x->samples - x->same_score);
 }
 
 static int indirect(const void *x, const void *y, void *results)
@@ -183,8 +182,8 @@ static void note_older(const sf_cell_info *c, char list[512])
 {
     for (int p = 0; p < SF_PHASES; p++) {
         char one[200], *at;
-        if (strcmp(sf_cell_under(c, p), "dense") == 0) continue;
-        int n = snprintf(one, sizeof one, "%.120s %.60s", sf_cell_under(c, p), c->version[p]);
+        if (strcmp(c->method[p], "dense") == 0) continue;
+        int n = snprintf(one, sizeof one, "%.120s %.60s", c->label[p], c->version[p]);
         size_t used = strlen(list);
         if ((at = strstr(list, one)) && (!at[n] || at[n] == ',')) continue;
         snprintf(list + used, 512 - used, "%s%s", used ? ", " : "", one);

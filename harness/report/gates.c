@@ -28,13 +28,13 @@ struct gate {
     const char *text, *todo;
 };
 
-static bool is_sparse(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") != 0; }
+static bool is_sparse(const sf_cell_info *c, int phase) { return !sf_cell_own(c) && strcmp(c->method[phase], "dense") != 0; }
 
 /* What others are held against: no method, and a cache that nothing rounds. */
 static bool is_dense(const sf_cell_info *c) { return !is_sparse(c, SF_PREFILL) && !is_sparse(c, SF_DECODE) && sf_cell_exact(c); }
 
 /* Whether methods are held against it: not where the model was trained under a method, whose score is a result. */
-static bool is_reference(const sf_cell_info *c) { return is_dense(c) && !(c->attention && *c->attention); }
+static bool is_reference(const sf_cell_info *c) { return is_dense(c) && !sf_cell_own(c); }
 
 /* Whether the arm was asked for other sparsities too, and executed no higher one at this length. */
 static bool is_sparsest(const sf_view *v, int cell, int phase, double achieved)

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_dense(const sf_cell_info *c, int phase) { return strcmp(c->method[phase], "dense") == 0; }
+/* Or as it was trained, which is the model's dense here. */
+static bool is_dense(const sf_cell_info *c, int phase) { return sf_cell_own(c) || strcmp(c->method[phase], "dense") == 0; }
 
 /* ---- Axes ---- */
 

@@ -630,14 +630,13 @@ sf_cell_info sf_study_cell_info(const sf_study *study, const sf_cell *cell)
     sf_cost_of(c, &(sf_cost_query){.phase = SF_DECODE, .tokens = info.length, .batch = 1, .density = 1}, &cost);
     info.weight_elements = cost.weights;
     for (int p = 0; p < SF_PHASES; p++) {
-        const bool dense = cell->own || !arm[p]; /* to whoever reads results, its own attention is the model */
-        info.method[p] = dense ? "dense" : arm[p]->method->name;
-        info.label[p] = dense ? "dense" : arm[p]->label;
+        info.method[p] = arm[p] ? arm[p]->method->name : "dense";
+        info.label[p] = arm[p] ? arm[p]->label : "dense";
         info.params[p] = arm[p] ? arm[p]->json : "{}";
         info.version[p] = arm[p] ? arm[p]->version : "";
-        info.kind[p] = dense ? "" : arm[p]->method->oracle ? "oracle" : arm[p]->method->random ? "random"
+        info.kind[p] = !arm[p] ? "" : arm[p]->method->oracle ? "oracle" : arm[p]->method->random ? "random"
                        : arm[p]->method->form ? sf_form_names[arm[p]->method->form] : "method";
-        info.sparsity[p] = dense ? 0 : cell->sparsity[p];
+        info.sparsity[p] = cell->sparsity[p];
     }
     memcpy(info.key, cell->key, sizeof info.key);
     return info;

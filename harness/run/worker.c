@@ -394,10 +394,10 @@ static void print_cells(const struct work *w, sf_cells g)
         if (!w->samples[i]) continue;
         if (w->workers > 1) fprintf(out, "%s: ", w->devices.name[w->worker]); /* its share of the samples */
         fprintf(out, "%s, %s, %d tokens, ", info.model, info.task_label, info.length);
-        for (int p = 0; p < SF_PHASES; p++)
+        for (int p = 0; p < SF_PHASES && !*info.attention; p++)
             if (strcmp(info.method[p], "dense") != 0)
                 fprintf(out, isnan(info.sparsity[p]) ? "%s, " : "%s at %g, ", info.label[p], info.sparsity[p]);
-        if (sf_cell_plain(&g.cell[i])) fprintf(out, *info.attention ? "%s, " : "dense, ", info.attention);
+        if (sf_cell_plain(&g.cell[i])) fprintf(out, "%s, ", *info.attention ? info.attention : "dense");
         if (g.cell[i].cache) fprintf(out, "%s, ", g.cell[i].cache->shown);
         fprintf(out, "%s %.3f over %d samples\n", info.metric, w->sum[i] / w->samples[i], w->samples[i]);
     }

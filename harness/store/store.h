@@ -43,16 +43,16 @@ typedef struct sf_cell_info {
     const char *questions;          /* "fixed": the task has so many questions and no more, and asks them under every seed;
                                        "": others under each; absent in older files, then "" */
     const char *cache;              /* format that keys and values were rounded to: "simulated_int8"; "exact", or here and in older files "": none. sf_cell_cache() */
-    const char *attention;          /* the method, with its numbers, that the model was trained under and dense stands for; "", in older files too: none */
+    const char *attention;          /* the method, with its numbers, that the model was trained under, and that the cell is run under: sf_cell_own(); "",
+                                       in older files too: none */
     const char *bos;                /* the BOS token that an input should begin with; "": none is due */
 } sf_cell_info;
 
 /* The format's name, or "exact". */
 static inline const char *sf_cell_cache(const sf_cell_info *c) { return c->cache && *c->cache ? c->cache : "exact"; }
-/* Whether dense of a phase is the attention that the model was trained under, and what the phase was run under: that, or as the arm is called. */
-static inline bool sf_cell_own(const sf_cell_info *c, int phase) { return c->attention && *c->attention && c->version[phase] && *c->version[phase]; }
-static inline const char *sf_cell_under(const sf_cell_info *c, int phase) { return sf_cell_own(c, phase) ? c->attention : c->label[phase]; }
 static inline bool sf_cell_exact(const sf_cell_info *c) { return strcmp(sf_cell_cache(c), "exact") == 0; }
+/* Whether it is the model as it was trained, and not a method put on it: reports have it where other models have dense. */
+static inline bool sf_cell_own(const sf_cell_info *c) { return c->attention && *c->attention; }
 
 /* How far the predictions of a phase are from the dense model's after the same tokens (engine/lane.h): means over the rows of
  * the prompt that were looked at, or over what the dense model generates. NAN: not measured. */

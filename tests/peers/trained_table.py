@@ -38,7 +38,7 @@ def read(file, batch):
     """{(model, length, label): Point}; label "": as the model is."""
     found = collections.defaultdict(Point)
     for r in csv.DictReader(file):
-        phases = [p for p in ("prefill", "decode") if r[p + "_method"] != "dense"]
+        phases = [p for p in ("prefill", "decode") if not r["attention"] and r[p + "_method"] != "dense"]
         label = " + ".join(f"{r[p + '_label']} at {float(r[p + '_sparsity']):g}" for p in phases)
         point = found[r["model"], int(r["length"]), label]
         point.phases = phases
