@@ -14,6 +14,9 @@ in double, those within BAND of the threshold either way). Rows of training are 
 Qwen2 under a method is that method here too, with its weights from the folder and numbers that leave out most keys of most prompts; all of
 this under it, and dense attention must give other tokens. Of moba the greedy tokens alone: its generated rows read all keys, as the
 method has it, so that no prefill says what was decoded. What methods choose, bit by bit: tests/peers/methods.py, estimators.py.
+
+DEVICES="cpu reference" says where; cuda computes in bf16, so that there 19 of 20 rows of all prompts differ by ROUGH of their norm at most, a
+token is the likeliest or within TIED of it, and what hangs on rounded scores (which keys weigh, or are evicted) is counted within SLIGHT.
 """
 import copy
 import functools
@@ -61,6 +64,7 @@ WIDTH, ROWS, STEPS, OUTPUTS = 320, 4, 120, 12
 DEVICES = os.environ.get("DEVICES", "cpu reference").split()
 NEAR = 2e-6  # of a row's largest score: what fp32 may differ by
 SLACK, FURTHEST = 1.25, 4  # of two roundings, how much further one may be at a quantile, and in the worst row
+ROUGH, TIED, SLIGHT = 0.1, 0.25, 0.02  # in bf16: of a row's norm, as test_families has it; of its deviation; of a count
 BAND = 1e-4  # of logits / 2 from the threshold, where rounding in fp32 decides whether a key weighs
 mini.SIZES["miniature"] = dict(hidden=128, heads=2, kv_heads=1, layers=4, mlp=128)
 train.RATES["miniature"] = (0.02, 6e-3)
@@ -251,15 +255,21 @@ def twin(net, ids, choosing):
     return logits, pairs, weighs.numpy() if weighs.any() else np.stack([pairs, pairs]), near
 
 
-def counted(net, tokens, pairs, weighs, printed):
-    """Whether what was printed, a line a phase, is what these counts make (counts.c); how many weigh is read from the FLOPs."""
+def tied(logits, tokens, slack):
+    """Whether each row's token is the likeliest, or by `slack` of the row's deviation less likely at most."""
+    return (logits.max(1) - logits[np.arange(len(tokens)), tokens] <= slack * logits.std(1)).all()
+
+
+def counted(net, tokens, pairs, weighs, printed, element, slack):
+    """Whether what was printed, a line a phase, is what these counts make (counts.c), within `slack` of it; how many weigh is read from the FLOPs."""
     c, size, good = net.shape, attention.HEAD_DIM, True
     for rows, line in zip((slice(0, tokens), slice(tokens, None)), printed.splitlines(), strict=True):
         found, flops, nbytes = map(int, line.split())
         total, (least, most) = int(pairs[rows].sum()), weighs[:, rows].sum(1)
-        keys = len(net.layers) * c["kv_heads"] * tokens if rows.start == 0 else total * c["kv_heads"] // c["heads"]
-        weigh, odd = divmod(flops - total * (2 * size + 3), 2 * size)
-        good &= found == total and odd == 0 and least <= weigh <= most and nbytes == (keys + min(weigh, keys)) * size * 4
+        keys = len(net.layers) * c["kv_heads"] * tokens if rows.start == 0 else found * c["kv_heads"] // c["heads"]
+        weigh, odd = divmod(flops - found * (2 * size + 3), 2 * size)
+        good &= abs(found - total) <= slack * total and odd == 0 and (1 - slack) * least <= weigh <= (1 + slack) * most
+        good &= nbytes == (keys + min(weigh, keys)) * size * element
     return bool(good)
 
 
@@ -286,41 +296,44 @@ def compare(kind, net, folder, build, prompts):
 
     for device in DEVICES[:1] if kind == "moba" else DEVICES:
         worst, equal, same, counts, dense, near, total, all_pairs = 0.0, 0, 0, 0, 0, 0, np.zeros(3), 0
-        wholes, off = [], []
+        wholes, off, rough = [], [], device.startswith("cuda")
+        slack = TIED if rough else 0
         for ids in prompts:
             ids.tofile(work / "ids")
             printed, output = run("greedy", "<i4", str(OUTPUTS), device, *method)
             whole = np.concatenate([ids, output[:-1]]).astype(np.int32)  # each token is the likeliest behind those before it
             logits, pairs, weighs, cuts = wanted(whole, len(ids))
-            equal += (logits[len(ids) - 1:].argmax(1) == output).all()
+            equal += tied(logits[len(ids) - 1:], output, slack)
             if method:
-                dense += (wanted(whole, 0)[0][len(ids) - 1:].argmax(1) == output).all()
+                dense += tied(wanted(whole, 0)[0][len(ids) - 1:], output, slack)
             if kind == "moba":
                 continue
             whole.tofile(work / "ids")
             ours = run("logits", "<f4", "1", device, *method)[1].reshape(logits.shape)
-            most = float(apart(ours, logits).max())
-            if cuts and most > 1e-4:
+            most = float(np.quantile(apart(ours, logits), 0.95 if rough else 1))
+            if cuts and most > 1e-4 and not rough:
                 near += 1
             else:
                 worst = max(worst, most)
                 wholes.append(whole)
                 off.append((ours, logits))
-            same += (ours[len(ids) - 1:].argmax(1) == output).all()
-            counts += counted(net, len(ids), pairs, weighs, printed)
+            same += tied(ours[len(ids) - 1:], output, slack)
+            counts += counted(net, len(ids), pairs, weighs, printed, 2 if rough else 4, SLIGHT if rough else 0)
             total += [pairs.sum(), *weighs.sum(1)]
             all_pairs += len(net.layers) * net.shape["heads"] * len(whole) * (len(whole) + 1) // 2
         if method:
             print(f"{kind} on {device}: greedy tokens under the method equal in {equal} of 20, in {dense} of 20 to those of dense attention"
-                  + f"; {100 * total[0] / all_pairs:.1f} % of the pairs are read" * bool(all_pairs), flush=True)
+                  + (f"; {100 * total[0] / all_pairs:.1f} % of the pairs are read" if all_pairs else ""), flush=True)
             good &= equal == len(prompts) and (dense < len(prompts) or METHODS is OWN)  # what was trained may say the same
         if kind == "moba":
             continue
-        print(f"{kind} on {device}, {len(prompts)} prompts: logits differ by at most {worst:.1e} of their norm; greedy tokens equal in {equal}, "
+        print(f"{kind} on {device}, {len(prompts)} prompts: logits differ by at most {worst:.1e} of their norm{' in 19 of 20 rows of each' * rough}; greedy tokens equal in {equal}, "
               f"what was decoded is what a prefill says in {same}, counts equal in {counts}; {100 * total[2] / total[0]:.2f} % of the pairs weigh, "
               f"{100 * (total[2] - total[1]) / total[0]:.3f} % are within the band"
               + f"; {near} prompts chose otherwise at a cut closer than {NEAR}" * (kind in BY_FORMULA), flush=True)
-        if worst > 1e-4 and not method:
+        if rough:
+            good &= float(np.quantile(np.concatenate([apart(*pair) for pair in off]), 0.95)) <= ROUGH
+        elif worst > 1e-4 and not method:
             exact = [in_double(net, whole) for whole in wholes]
             good &= no_further(f"{kind} on {device}", *(np.concatenate([apart(pair[i], e) for pair, e in zip(off, exact)]) for i in (0, 1)))
         else:

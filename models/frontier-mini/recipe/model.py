@@ -63,7 +63,8 @@ class Decoder(nn.Module):
 
     def __init__(self, size, attention="softmax"):
         super().__init__()
-        c = self.shape = SIZES[size]
+        self.size, c = size, SIZES[size]
+        self.shape = c
         self.attention = kind(attention)
         self.embed_tokens = nn.Embedding(VOCABULARY, c["hidden"])
         self.layers = nn.ModuleList(Layer(c, self.attention, i) for i in range(c["layers"]))

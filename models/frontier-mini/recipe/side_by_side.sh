@@ -12,7 +12,9 @@
 # 2. The warm-up, once, by softmax: $SEEDS (3) seeds race until one has mastered it. Every kind that is not polished begins with its weights (train.py
 #    --begin): one that computes in rows so short what softmax does is behind the warm-up then, another goes through its stages as it attends
 #    itself, until it has mastered them. Kinds named in $ALONE learn it from nothing, $SEEDS seeds of each. Who has not mastered it within
-#    $PATIENCE (12000) steps and $WARM (300) seconds says so and is left out.
+#    $PATIENCE (12000) steps and $WARM (300) seconds says so and is left out. With $START, the folder of a trained softmax model, there is no warm-up:
+#    every kind begins with that model's weights (train.py --begin) and goes through the stages behind the warm-up, softmax too; FIRST+KIND
+#    as FIRST before, for an eighth of the steps.
 # 3. The training: as many steps as there is time for, as many for each, or $POLISH (.4) of them where weights are polished; what steps took in
 #    part 1 says how many. While that is less than $LEAST (8000) the last kind is left out, down to three. Who falls behind takes as many as the
 #    time leaves (train.py).
@@ -30,7 +32,7 @@ cd "$(dirname "$0")/../../.." || exit 1
 size=$1 length=$2 out=$(realpath -m "$3") limit=${LIMIT:-940} least=${LEAST:-8000} total=${TOTAL:-${LIMIT:-940}} warm=${WARM:-300}
 shift 3
 recipe=models/frontier-mini/recipe work=$(realpath -m "${WORK:-build/side-by-side}") python=${PYTHON:-python3} cards=${CARDS:-1}
-from=${FROM:-/nowhere}
+from=${FROM:-/nowhere} begin=${START:-}
 mkdir -p "$work" "$out" || exit 1
 data=${DATA:-$work/data}
 [ -n "${DATA:-}" ] || $python $recipe/make_data.py "$data" --frontier "${FRONTIER:-build/frontier}" --parts "${PARTS:-20}" || exit 1
@@ -100,7 +102,7 @@ sys.exit(json.load(open(sys.argv[1]))["base"] is None)' "$work/$1"/model/progres
 # The shared warm-up, on the first card; not compiled, as what follows it until it is mastered: it is over before compiling would have paid.
 shared=
 for kind in $kinds; do
-    [ -n "${start[$kind]:-}" ] || [[ " ${ALONE:-} " == *" $kind "* ]] || [ -s "$work"/steps ] || mastered "$kind" || shared=1
+    [ -n "$begin${start[$kind]:-}" ] || [[ " ${ALONE:-} " == *" $kind "* ]] || [ -s "$work"/steps ] || mastered "$kind" || shared=1
 done
 warm_up() { train 0 softmax warm --eager --seeds "${SEEDS:-3}" --until-mastered --stop "$(minutes "$(least_of "$warm" "$(left)")")"; }
 warming=
@@ -186,7 +188,7 @@ ready=
 for kind in $able; do
     if [[ " $wrong " == *" $kind "* ]]; then
         echo "$kind: its kernels are not right here: left out"
-    elif [ -n "${start[$kind]:-}" ] || mastered "$kind"; then ready+=" $kind"; else echo "$kind: has not mastered the warm-up, and is left out"; fi
+    elif [ -n "$begin${start[$kind]:-}" ] || mastered "$kind"; then ready+=" $kind"; else echo "$kind: has not mastered the warm-up, and is left out"; fi
 done
 echo "part 2 after $SECONDS s:$ready"
 
@@ -243,14 +245,15 @@ if [ -n "$ready" ] && [ -s "$work"/steps ]; then
             echo "  $kind $card $steps"
             ready+=" $kind"
             {
-                model=${start[$kind]:-} one=${first[$kind]:-}
+                model=${start[$kind]:-$begin} one=${first[$kind]:-} how=--polish
+                [ -n "${start[$kind]:-}" ] || how=--begin
                 if [ -n "$one" ] && [ ! -e "$work/$one".done ]; then
                     train "$card" "$one" "$one" --data "$data" --polish "$model" $(cat "$work/$one".way) --steps $((steps / 8)) --minutes "$(minutes $((time / 4)))" \
                         --stop "$(minutes "$(left)")" && grep -q '"done": true' "$work/$one"/log.jsonl && touch "$work/$one".done
                 fi
                 [ -z "$one" ] || model=$work/$one/model
                 if [ -z "$one" ] || [ -e "$work/$one".done ]; then
-                    train "$card" "$kind" "$kind" --data "$data" ${model:+--polish "$model"} $(cat "$work/$kind".way) --steps "$steps" \
+                    train "$card" "$kind" "$kind" --data "$data" ${model:+$how "$model"} $(cat "$work/$kind".way) --steps "$steps" \
                         --minutes "$(minutes "$time")" --stop "$(minutes "$(left)")"
                 fi
             } </dev/null &

@@ -379,11 +379,15 @@ def entered(a, seed, tasks, widths):
 
 
 def begin(net, folder):
-    """Gives `net` the weights of a training by softmax that is behind its warm-up: what a kind has beyond softmax's model stays. Returns that
-    warm-up's stages."""
+    """Gives `net` softmax's weights: those of a training behind its warm-up, or of a model's folder; what a kind has beyond softmax's model stays.
+    Returns the warm-up's stages, or the folder's name."""
     path = folder / "checkpoint.pt"
     if not path.exists():
-        raise SystemExit(f"--begin {folder}: no checkpoint.pt of a training by softmax")
+        if not any(folder.glob("model*.safetensors")):
+            raise SystemExit(f"--begin {folder}: neither checkpoint.pt of a training by softmax nor a model's safetensors")
+        softmax = {name for name, _ in mini.Decoder(net.size).named_parameters()}
+        mini.load_checkpoint(net, folder, lambda name: name not in softmax)
+        return str(folder)
     state = torch.load(path, map_location="cpu")
     if state["attention"] != "softmax" or state["base"] is None:
         raise SystemExit(f"--begin {folder}: expected a training by softmax that has mastered its warm-up, found {state['attention']} at step {state['step']}")
@@ -490,7 +494,7 @@ def main():
     elif a.begin:
         with field[0].turn():
             begun = begin(field[0].net, a.begin)
-        if field[0].net.attention.softmax_to >= WARM_UP[-1][0]:
+        if isinstance(begun, str) or field[0].net.attention.softmax_to >= WARM_UP[-1][0]:
             schedule.index, base = len(WARM_UP), (0, 0.0)
     if samples and a.steps and not a.wait and not a.polish:
         lacking = []
