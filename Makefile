@@ -51,7 +51,7 @@ DEFS += -DSF_HAVE_NCCL
 LIBS += -L$(CUDA_HOME)/lib64 -lnccl
 endif
 LIBS += -L$(CUDA_HOME)/lib64 -Wl,-rpath,$(CUDA_HOME)/lib64 -lcudart -lcublasLt -lstdc++
-NVCC_FLAGS = -O3 -lineinfo -std=c++20 -I. -Xcompiler -Wall,-Wextra$(if $(WERROR),$(comma)-Werror) $(if $(WERROR),-Werror all-warnings) \
+NVCC_FLAGS = -O3 -lineinfo -std=c++20 -I. $(NVCC_DEFS) -Xcompiler -Wall,-Wextra$(if $(WERROR),$(comma)-Werror) $(if $(WERROR),-Werror all-warnings) \
              $(foreach a,$(CUDA_ARCH),-gencode=arch=compute_$(a),code=sm_$(a)) \
              -gencode=arch=compute_$(firstword $(CUDA_ARCH)),code=compute_$(firstword $(CUDA_ARCH)) -MMD -MP # PTX for later chips
 comma := ,

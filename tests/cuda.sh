@@ -52,6 +52,8 @@ wanted() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 made=()
 if [ -z "${RUN:-}" ]; then
     make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_trained,test_estimates,test_entmax,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} & made+=($!)
+    # racecheck follows arrivals at barriers a thread alone: for it every lane of a warp arrives (kernels/cuda/wgmma.cuh)
+    ! wanted racecheck || { make -j"$(nproc)" BUILD=build-race NVCC_DEFS=-DSF_LANES_ARRIVE build-race/tests/test_backends & made+=($!); }
 fi
 if [ -n "${OLD:-}" ]; then
     make -C "$OLD" -j"$(nproc)" all build/tests/{bench_cuda,bench_cuda_engine} & made+=($!)
@@ -192,15 +194,17 @@ program test_backends
 if wanted memcheck; then # one test asks for too much memory on purpose: what calls return is the tests' to judge
     part memcheck 240 3 "$sanitizer" --target-processes all --tool memcheck --report-api-errors no --error-exitcode 9 "${words[@]}" cuda 20 &
 fi
-if wanted racecheck; then # cuBLAS's own kernels, which it does not understand, are left out; it slows each load and store of shared memory down
+if wanted racecheck; then # of a build of its own, unless RUN names one. cuBLAS's own kernels, which it does not understand, are left out; it slows each load and store of shared memory down
+    race=(build-race/tests/test_backends)
+    [ -z "${RUN:-}" ] || race=("${words[@]}")
     for test in layers linear_decode cache selection prefill single within decode probe blocks pages long_pages lists lanes; do
-        part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${words[@]}" \
+        part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${race[@]}" \
             cuda 8 $test &
     done
     # Of the small shapes as many as differ in their kernels: steps of 20 rows and of one; lists of single queries that groups walk, heads of 128
     # and of 64, and key by key, of 64 and of 256, more units of keys than are on their way at once.
     for test in steps long_single; do
-        part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${words[@]}" \
+        part "racecheck-$test" 240 1 "$sanitizer" --target-processes all --tool racecheck --error-exitcode 9 "${race[@]}" \
             cuda 16 $test &
     done
 fi

@@ -211,8 +211,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const rows_work
                 for (int j = 0; j < 4; j++) prob[i][j] = pack(score[i][j / 2][j % 2 * 2], score[i][j / 2][j % 2 * 2 + 1]);
             multiply_values<DIM, TILES>(out, prob, s.v[stage][slot]);
         }
-        __syncwarp();
-        if (lane == 0) barrier_arrive(&s.empty[stage]);
+        warp_arrive(&s.empty[stage], lane);
         if (units.x & LAST) break;
     }
 #pragma unroll
@@ -243,7 +242,7 @@ __global__ void __launch_bounds__(layout<DIM, ROWS>::THREADS, 1)
         for (int i = 0; i < Layout::STAGES; i++) {
             barrier_init(&s.told[i], SLOTS);
             barrier_init(&s.full[i], SLOTS + 2);
-            barrier_init(&s.empty[i], UNITS);
+            barrier_init(&s.empty[i], UNITS * ARRIVALS);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         fence_async();

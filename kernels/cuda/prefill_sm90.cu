@@ -97,8 +97,6 @@ template <int DIM, int WARPGROUPS, bool BANDS> struct layout {
     sf_band band[SF_BANDS_A_HEAD]; /* under bands, of the producer's tile */
     sf_cuda_stretches stretch;     /* likewise */
     sf_cuda_row ends[2];           /* likewise: its first row and its last */
-    /* A warp lets go with one arrival, its other lanes' reads being ordered before it by __syncwarp(). racecheck follows arrivals a
-     * thread alone, and reports key numbers of slots that are written anew; with 32 arrivals a warp at k_empty it reports none. */
     uint64_t k_full[K_STAGES], k_empty[K_STAGES], v_full[V_STAGES], v_empty[V_STAGES];
 };
 
@@ -433,8 +431,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
             start_scores<DIM, HELD>(score, q, held, s.k[begin % K_STAGES]);
             wgmma_wait<0>();
             hold(score);
-            __syncwarp();
-            if (lane == 0) barrier_arrive(&s.k_empty[begin % K_STAGES]);
+            warp_arrive(&s.k_empty[begin % K_STAGES], lane);
             soften<KEYS, BANDS>(score, r, fade, w.scale, s.flags[begin % NAMES], s.key[begin % NAMES], p, band, position, full);
             narrow<KEYS>(prob, score);
 #pragma unroll 1
@@ -448,13 +445,11 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
                 if (TURNS) named_arrive(4 - me, 2 * GROUP);
                 wgmma_wait<1>();
                 hold(score);
-                __syncwarp();
-                if (lane == 0) barrier_arrive(&s.k_empty[stage]);
+                warp_arrive(&s.k_empty[stage], lane);
                 soften<KEYS, BANDS>(score, r, fade, w.scale, s.flags[n % NAMES], s.key[n % NAMES], p, band, position, full);
                 wgmma_wait<0>();
                 hold(out);
-                __syncwarp();
-                if (lane == 0) barrier_arrive(&s.v_empty[before]);
+                warp_arrive(&s.v_empty[before], lane);
                 if (__any_sync(~0u, fade[0] != 1.f || fade[1] != 1.f)) {
 #pragma unroll
                     for (int i = 0; i < DIM / 8; i++) {
@@ -477,7 +472,7 @@ __device__ static void consume(Layout &s, const sf_cuda_plan &p, const work &w, 
             wgmma_wait<0>();
             hold(out);
             __syncwarp();
-            if (BANDS && lane == 0) barrier_arrive(&s.v_empty[last % V_STAGES]);
+            if (BANDS && lane < ARRIVALS) barrier_arrive(&s.v_empty[last % V_STAGES]);
         }
         if (SPLIT) {
             join_halves<DIM>((float *)s.k, out, r, w.scale, me);
@@ -512,11 +507,11 @@ __global__ void __launch_bounds__(GROUP *(layout<DIM, WARPGROUPS, BANDS>::CONSUM
     if (threadIdx.x == 0) {
         for (int i = 0; i < Layout::K_STAGES; i++) {
             barrier_init(&s.k_full[i], 32);
-            barrier_init(&s.k_empty[i], Layout::SPLIT ? 4 : 4 * WARPGROUPS);
+            barrier_init(&s.k_empty[i], (Layout::SPLIT ? 4 : 4 * WARPGROUPS) * ARRIVALS);
         }
         for (int i = 0; i < Layout::V_STAGES; i++) {
             barrier_init(&s.v_full[i], 1);
-            barrier_init(&s.v_empty[i], Layout::SPLIT ? 4 : 4 * WARPGROUPS);
+            barrier_init(&s.v_empty[i], (Layout::SPLIT ? 4 : 4 * WARPGROUPS) * ARRIVALS);
         }
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
         fence_async();

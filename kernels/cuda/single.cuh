@@ -143,7 +143,7 @@ template <class Ring> __device__ static inline void begin_ring(Ring &s, int read
 {
     for (int i = 0; i < Ring::STAGES; i++) {
         barrier_init(&s.full[i], 1);
-        barrier_init(&s.empty[i], readers * GROUP / 32);
+        barrier_init(&s.empty[i], readers * GROUP / 32 * ARRIVALS);
     }
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     fence_async();

@@ -177,10 +177,7 @@ __device__ static void consume(long_ring<DIM> &s, const sf_cuda_plan &p, const r
         const uint32_t ours = ((1u << at.each) - 1) << (WHO + me * at.each);
         uint32_t told = 0;
         int stage = 0, before = 0, held_at = 0; /* held_at: number of the stage `before` */
-        auto let_go = [&](int of) {
-            __syncwarp();
-            if (lane == 0) barrier_arrive(&s.keys.empty[of]);
-        };
+        auto let_go = [&](int of) { warp_arrive(&s.keys.empty[of], lane); };
         const int end = stages + j.n;
         auto advance = [&](int limit) { /* to the next stage, before number `limit`, that is for this warpgroup */
             for (; stages < limit; stages++) {

@@ -383,10 +383,7 @@ __device__ static void consume(shared_units<DIM> &s, const sf_cuda_plan &p, cons
         named_sync(1 + me, GROUP); /* all of this tile is here; nobody multiplies with the one before */
         if (number + (int)gridDim.x < jobs) fetch(job(p, t, c, number + gridDim.x), room ^ 1);
         int stage = 0, unit = 0;
-        auto let_go = [&](int of) {
-            __syncwarp();
-            if (lane == 0) barrier_arrive(&s.keys.empty[of]);
-        };
+        auto let_go = [&](int of) { warp_arrive(&s.keys.empty[of], lane); };
         auto advance = [&](int &i) { /* to the next stage that is for this warpgroup, i being those before */
             for (; i < j.n; i++, stages++) {
                 stage = stages % STAGES;

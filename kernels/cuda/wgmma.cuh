@@ -30,6 +30,20 @@ __device__ static inline void barrier_arrive(uint64_t *bar)
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory");
 }
 
+/* A warp's arrival: its lanes' accesses before it are ordered by __syncwarp(), and one lane arrives for all, ARRIVALS of a barrier's count.
+ * racecheck follows arrivals a thread alone and reports what the other lanes read: built with -DSF_LANES_ARRIVE (tests/cuda.sh racecheck) every
+ * lane arrives. */
+#ifdef SF_LANES_ARRIVE
+enum { ARRIVALS = 32 };
+#else
+enum { ARRIVALS = 1 };
+#endif
+__device__ static inline void warp_arrive(uint64_t *bar, int lane)
+{
+    __syncwarp();
+    if (lane < ARRIVALS) barrier_arrive(bar);
+}
+
 __device__ static inline void barrier_wait(uint64_t *bar, int phase)
 {
     asm volatile("{\n.reg .pred done;\nwait:\n"
