@@ -22,6 +22,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 import torch
@@ -223,6 +224,16 @@ def begin(_):
             assert [n for n, *_ in log[0]["begun"]] == ["64 by softmax", "128 by softmax", "256 by softmax"], log[0]
             assert len(log[-1]["warm_up"]) == stages and log[-1]["step"] == 40 + sum(n for _, n, _ in log[-1]["warm_up"]), log[-1]
             print(f"begin: {kind}: its own warm-up {log[-1]['warm_up']}, {log[-1]['step']} steps in all")
+        for kind in ("moba", "nsa"):  # from a model's folder, into the stages behind the warm-up
+            code, said = trained(folder, "--out", f"{folder}/{kind}-of-model", "--attention", kind, "--begin", f"{folder}/warm/model", "--minutes", "5", "--stop", "0.001")
+            progress = json.loads((pathlib.Path(folder) / f"{kind}-of-model/model/progress.json").read_text())
+            assert code == 0 and progress["begun"] == f"{folder}/warm/model" and progress["base"] == [0, 0.0], (said, progress)
+            net, first = mini.Decoder("tiny", kind), mini.Decoder("tiny")
+            mini.load_checkpoint(net, f"{folder}/{kind}-of-model/model")
+            mini.load_checkpoint(first, f"{folder}/warm/model")
+            assert (net.embed_tokens.weight - first.embed_tokens.weight).abs().max() < 0.05
+        code, said = trained(folder, "--out", f"{folder}/no", "--attention", "moba", "--begin", f"{folder}/nowhere", "--minutes", "5")
+        assert code == 1 and "neither checkpoint.pt" in said, said
         code, said = trained(folder, "--out", f"{folder}/no", "--attention", "moba", "--begin", f"{folder}/window", "--minutes", "5")
         assert code == 1 and "found window" in said, said
 
@@ -279,6 +290,7 @@ def rows(build):
             code, said = trained(folder, "--minutes", "5")
             print(said.splitlines()[-2])
             assert code == 4 and "were learned from 1 time" in said, said
+            assert "left out there from here on" in said and len(learned) > 270, (said, len(learned))  # the other task went on
             part(f"{folder}/data", batches.part_name(1), 30, 2)
             code, said = trained(folder, "--minutes", "5")
             assert code == 4, said
@@ -287,6 +299,15 @@ def rows(build):
         assert len(learned) > 300 and len(set(learned)) == len(learned), f"{len(learned) - len(set(learned))} of {len(learned)} rows come twice"
         print(f"rows: {len(learned)} were learned from in two calls, each once")
         data = pathlib.Path(folder) / "data"
+        waiting = batches.Samples(data, wait=60)
+        (data / batches.DONE).touch()  # of which no more will come
+        begun = time.time()
+        try:
+            for _ in range(9):
+                waiting.batch(512, 60, {"niah": 1, "vt": 1}, np.random.default_rng(0))
+            raise AssertionError("there were more rows than were made")
+        except batches.Spent:
+            assert sum(waiting.drawn.values()) == 360 and time.time() - begun < 60, waiting.drawn
         whole = batches.Samples(data)
         hidden = (data / batches.part_name(1)).rename(data / "later")
         late = batches.Samples(data)

@@ -70,14 +70,17 @@ def read(paths):
     return new
 
 
+DONE = "SHA256SUMS"  # what make_data.py writes last
+
+
 class Spent(Exception):
-    """All rows of a length and task were learned from."""
+    """All rows of a length, or of one task of it, were learned from."""
 
 
 class Samples:
     """Samples of a folder, by length and task: what make_data.py wrote, part after part as they come, or all files of `frontier tasks
     export`. Rows of a task are drawn in turn, `epochs` times at most; where there are no more, or none yet, parts that came since are read, which is
-    waited for for `wait` minutes."""
+    waited for for `wait` minutes, or until make_data.py is done. A task without more rows of a length is left out there; Spent: all are."""
 
     def __init__(self, folder, epochs=1, wait=0.0):
         self.folder, self.epochs, self.wait, self.parts = pathlib.Path(folder), epochs, wait, 0
@@ -92,6 +95,7 @@ class Samples:
             raise SystemExit(f"{folder}: no exported samples (*.h5, part-*.npz.xz); see train.py")
         self.tasks = sorted({t for by_task in self.rows.values() for t in by_task})
         self.drawn = collections.Counter()  # "LENGTH/TASK" -> rows
+        self.spent = set()                  # of those
         if wait:  # the others while the first is learned from
             threading.Thread(target=self.look_ahead, daemon=True).start()
 
@@ -122,7 +126,7 @@ class Samples:
                 self.look()
             if self.drawn[key] < len(pool) * self.epochs:
                 break
-            if time.time() > until:
+            if time.time() > until or (self.folder / DONE).exists() and not (self.folder / part_name(self.parts)).exists():
                 raise Spent(f"all {len(pool)} rows of {task} of length {length} in {self.folder} were learned from {self.epochs} time{'s' * (self.epochs > 1)}")
             time.sleep(1)
         row = pool[self.drawn[key] % len(pool)]
@@ -131,10 +135,20 @@ class Samples:
 
     def batch(self, length, count, mix, random):
         """`count` rows of one length; tasks drawn by `mix` (task -> weight), each task's rows in turn."""
-        names = [t for t in self.tasks if t in self.rows[length] and mix.get(t, 0) > 0]
-        share = np.array([mix[t] for t in names])
-        picks = random.choice(len(names), count, p=share / share.sum())
-        return self.made(length, [(names[pick], *self.take(length, names[pick])) for pick in picks], random)
+        rows = []
+        while len(rows) < count:
+            names = [t for t in self.tasks if t in self.rows[length] and mix.get(t, 0) > 0 and f"{length}/{t}" not in self.spent]
+            if not names:
+                raise Spent(f"all rows of length {length} in {self.folder} were learned from {self.epochs} time{'s' * (self.epochs > 1)}")
+            share = np.array([mix[t] for t in names])
+            for pick in random.choice(len(names), count - len(rows), p=share / share.sum()):
+                try:
+                    rows.append((names[pick], *self.take(length, names[pick])))
+                except Spent as spent:
+                    self.spent.add(f"{length}/{names[pick]}")
+                    print(f"{spent}: left out there from here on", flush=True)
+                    break
+        return self.made(length, rows, random)
 
     def made(self, length, rows, random):
         """The batch of rows (task, tokens, prompt's tokens)."""

@@ -1,6 +1,6 @@
 """Makes what the kinds of attention are trained on, small enough to be carried to the machine that trains.
 
-    python3 models/frontier-mini/recipe/make_data.py FOLDER --steps 20000 [--tokens 131072] [--jobs N] [--frontier build/frontier]
+    python3 models/frontier-mini/recipe/make_data.py FOLDER --steps 20000 [--jobs N] [--frontier build/frontier]
     python3 models/frontier-mini/recipe/make_data.py FOLDER --parts N | --more N
 
 Samples of `frontier tasks export`, all different: FOLDER/part-0000.npz.xz and on, each with the rows that PART_STEPS steps of a training need, twice
@@ -26,11 +26,12 @@ import numpy as np
 
 RECIPE = pathlib.Path(__file__).resolve().parent
 STUDY = RECIPE.parents[2] / "configs/mini-study.yaml"
-PART_STEPS, PART_TOKENS = 250, 131072  # steps of so many tokens that a part is for
+PART_STEPS = 250  # that a part is for: at 131072 tokens each, and not many more at 65536, where rows of 1024 and less are as many
 # config, length, samples of each task in a part
 FILES = [(RECIPE / "easy-512.yaml", 512, 1150), (RECIPE / "easy-1024.yaml", 1024, 680), (STUDY, 1024, 680), (STUDY, 2048, 920), (STUDY, 4096, 820)]
 SEED, UNSEEN_SEED, UNSEEN = 1, 101, 16  # the configs evaluate on 43; unseen samples of each task and length. Easy ones are of the next seed:
 # NIAH is the same task in easy-1024.yaml and the study, and its samples would be
+DONE = "SHA256SUMS"  # beside the parts once all are there (batches.py)
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 1, "pb": 1}]  # of numbers of two bytes
 
 
@@ -68,23 +69,23 @@ def main():
     wanted.add_argument("--steps", type=int, metavar="N", help="as many parts as a training of N steps behind the warm-up needs (train.py --steps)")
     wanted.add_argument("--parts", type=int, metavar="N", help="N parts in all")
     wanted.add_argument("--more", type=int, metavar="N", help="N parts more than there are")
-    parser.add_argument("--tokens", type=int, default=PART_TOKENS, help="a step (train.py --tokens)")
     parser.add_argument("--scale", type=int, default=1, help="a part has one in so many of its samples, to try things; the same for all of a folder")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--frontier", default="build/frontier")
     a = parser.parse_args()
     a.folder.mkdir(parents=True, exist_ok=True)
+    (a.folder / DONE).unlink(missing_ok=True)
     there = len(list(a.folder.glob("part-*.npz.xz")))
     parts = a.parts or there + (a.more or 0)
     if a.steps:
-        parts = math.ceil(a.steps * a.tokens / PART_TOKENS / PART_STEPS)
+        parts = math.ceil(a.steps / PART_STEPS)
     wanted = [(a.folder / "unseen.npz.xz", a.frontier, UNSEEN_SEED, None, a.scale)]
     wanted += [(a.folder / f"part-{part:04}.npz.xz", a.frontier, SEED, part, a.scale) for part in range(parts)]
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:  # what takes the time lets other threads run
         for line in pool.map(lambda job: make(*job), (job for job in wanted if not job[0].exists())):
             print(line, flush=True)
     files = sorted(a.folder.glob("*.npz.xz"))
-    (a.folder / "SHA256SUMS").write_text("".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files))
+    (a.folder / DONE).write_text("".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in files))
 
 
 if __name__ == "__main__":

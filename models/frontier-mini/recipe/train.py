@@ -503,7 +503,7 @@ def main():
             if there < rows:
                 lacking.append(f"{rows} rows of {length}, {there} are there")
         if lacking:
-            raise SystemExit(f"{a.data}: {a.steps} steps take {'; '.join(lacking)}. Make more (make_data.py {a.data} --steps {a.steps} --tokens {a.tokens}), or "
+            raise SystemExit(f"{a.data}: {a.steps} steps take {'; '.join(lacking)}. Make more (make_data.py {a.data} --steps {a.steps}), or "
                              "learn from rows more than once (--epochs), or wait for what is being made (--wait)")
     loader = batches.Loader(samples, schedule.draw, a.seed + step) if samples else None
     log = open(a.out / "log.jsonl", "a", buffering=1)
