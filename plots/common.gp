@@ -28,6 +28,8 @@ set encoding utf8
 array colour[9] = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c564b', '#000000', '#7f7f7f']
 array full[6]   = [7, 5, 9, 11, 13, 15]        # marks, filled; one less is hollow
 hue(i) = colour[(i - 1) % 8 + 1]
+star(m) = 3 - int((m - 1) / 8) % 3             # of model m, dense: the ninth has the first one's hue, another star and broken lines
+dash(m) = 1 + int((m - 1) / 8) % 3
 mark(i) = (i == 0) ? 3 : full[(i - 1) % 6 + 1]   # 0: dense, a star
 hollow(i) = (i == 0) ? 3 : mark(i) - 1
 grey = '#7f7f7f'
