@@ -19,7 +19,8 @@ answered wrongly are drawn more often. First comes the warm-up, until it is mast
 side, the first that masters them goes on, and if none does within --patience steps, that is said and the training ends (status 3). What
 --minutes and --steps say begins after it, so that a kind which is slow to learn to look things up has as much of the rest as another.
 --begin: the warm-up was softmax's, in a training that ended with --until-mastered (which takes no data); a kind that computes something else in
-rows that short goes through the warm-up's stages once more, from these weights, until it has mastered them as it attends.
+rows that short goes through the warm-up's stages once more, from these weights, until it has mastered them as it attends. Or WARM is a trained
+softmax model's folder, with which every kind may begin behind the warm-up.
 Logs a JSON line every 100 steps (share of answer tokens and of whole answers that are right, by task and length, before the step learns
 from them) and prints where it stands and what is left; saves OUT/checkpoint.pt and OUT/model every two minutes (--save) (OUT/race.pt while several
 seeds learn), and goes on from the checkpoint when started again; without it from OUT/model, which is a fifth of its size (the optimisers
@@ -58,7 +59,7 @@ MASTERED = 0.9
 MIX = {"niah": 0.15, "vt": 0.18, "cwe": 0.14, "story_retrieval": 0.17, "story_multihop": 0.19, "story_filtering": 0.17}
 RATES = {"s": (0.02, 3e-3), "m": (0.015, 2e-3), "l": (0.015, 2e-3)}  # Muon, AdamW
 CONTEXT_WEIGHT = 0.05   # of the loss on ordinary context tokens
-DECAY = 0.35            # last share of the time in which the rates fall to zero; all of it where a checkpoint is polished
+DECAY = 0.35            # last share of the time in which the rates fall to zero; all of it where it begins with a trained model
 
 
 class Muon:
@@ -414,7 +415,9 @@ def main():
     parser.add_argument("--mastered", type=float, default=MASTERED, metavar="SHARE", help="of answers that are right, at which a warm-up stage is over")
     parser.add_argument("--save", type=float, default=120, metavar="SECONDS", help="between checkpoints, which are looked for every 100 steps")
     parser.add_argument("--patience", type=int, default=20000, metavar="STEPS", help="the shortest rows are mastered in so many, or that is all")
-    parser.add_argument("--begin", type=pathlib.Path, metavar="WARM", help="with the weights of this training by softmax, which has mastered the warm-up")
+    parser.add_argument("--begin", type=pathlib.Path, metavar="WARM",
+                        help="with the weights of this training by softmax, which has mastered the warm-up; or of this softmax model's folder, in the first stage "
+                             "behind the warm-up, without its rows, the rates falling all the time")
     parser.add_argument("--until-mastered", action="store_true", help="end this call behind the warm-up")
     parser.add_argument("--time", type=int, metavar="LENGTH", help="take a few steps at each length up to this one, print what they took, and end")
     parser.add_argument("--stop", type=float, metavar="MINUTES", help="save and end this call after so many, to go on later")
@@ -467,7 +470,7 @@ def main():
         raise SystemExit(f"{a.out}: its checkpoint is of --attention {state['attention']}")
     seeds = state["seeds"] if state else [a.seed] if a.polish or a.begin else list(range(a.seed, a.seed + a.seeds))
     field = [entered(a, seed, tasks, widths) for seed in seeds]  # several while they race, then one
-    step, tokens, before, decay = 0, 0, 0.0, 1.0 if a.polish else DECAY
+    step, tokens, before = 0, 0, 0.0
     base = None  # step and seconds at which the warm-up was over
     warm = []    # of its stages: length, steps, shares of right answers of each seed at the end
     cold = 0     # the step at which the optimisers began
@@ -496,6 +499,8 @@ def main():
             begun = begin(field[0].net, a.begin)
         if isinstance(begun, str) or field[0].net.attention.softmax_to >= WARM_UP[-1][0]:
             schedule.index, base = len(WARM_UP), (0, 0.0)
+    goes_on = bool(a.polish) or isinstance(begun, str)  # with what a trained model knows: rates fall all the time, no warm-up rows
+    decay = 1.0 if goes_on else DECAY
     if samples and a.steps and not a.wait and not a.polish:
         lacking = []
         for length, rows in schedule.needed(a.steps).items():
@@ -613,6 +618,7 @@ def main():
         if share >= 1 or status or (a.until_mastered and not schedule.warming()) or (a.stop and time.time() - BEGUN >= 60 * a.stop):
             break
         length, warmth = schedule.stage()
+        warmth = 0.0 if goes_on else warmth
         ahead = min(1, (step - cold + 1) / 100) * (1 if schedule.warming() else min(1, (1 - share) / decay + 0.01))
         warm_rows = randoms[0].random() < warmth
         for trainer, random in zip(field, randoms):
