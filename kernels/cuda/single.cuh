@@ -175,5 +175,22 @@ __device__ static void produce(Ring &s, const sf_cuda_plan &p, const maps &m, co
         }
     }
 }
+
+/* A block: the first warp of one warpgroup fills the ring s.keys, READERS others read(s). FILLER, READER: registers of a thread of each. */
+template <int DIM, int READERS, int FILLER, int READER, class Shared, typename Read>
+__device__ static inline void fill_and_read(const sf_cuda_plan &p, const maps &m, const turned &t, const share &c, int jobs, Read read)
+{
+    extern __shared__ __align__(1024) unsigned char shared[];
+    Shared &s = *(Shared *)shared;
+    if (threadIdx.x == 0) begin_ring(s.keys, READERS);
+    __syncthreads();
+    if (threadIdx.x < GROUP) {
+        asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(FILLER));
+        if (threadIdx.x < 32) produce<DIM, decltype(s.keys)>(s.keys, p, m, t, c, jobs);
+    } else {
+        asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(READER));
+        read(s);
+    }
+}
 #endif
 #endif

@@ -246,17 +246,7 @@ __global__ void __launch_bounds__(GROUP *(WALKERS + 1), 1)
                const __grid_constant__ turned t, const __grid_constant__ share c, int jobs)
 {
 #ifdef SM90A
-    extern __shared__ __align__(1024) unsigned char shared[];
-    long_ring<DIM> &s = *(long_ring<DIM> *)shared;
-    if (threadIdx.x == 0) begin_ring(s.keys, WALKERS);
-    __syncthreads();
-    if (threadIdx.x < GROUP) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
-        if (threadIdx.x < 32) produce<DIM, decltype(s.keys)>(s.keys, p, m, t, c, jobs);
-    } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 160;");
-        consume<DIM>(s, p, w, t, c, jobs);
-    }
+    fill_and_read<DIM, WALKERS, 32, 160, long_ring<DIM>>(p, m, t, c, jobs, [&](long_ring<DIM> &s) { consume<DIM>(s, p, w, t, c, jobs); });
 #endif
 }
 

@@ -442,17 +442,7 @@ __global__ void __launch_bounds__(GROUP *(GROUPS + 1), 1)
                    const __grid_constant__ turned t, const __grid_constant__ share c, int jobs)
 {
 #ifdef SM90A
-    extern __shared__ __align__(1024) unsigned char shared[];
-    shared_units<DIM> &s = *(shared_units<DIM> *)shared;
-    if (threadIdx.x == 0) begin_ring(s.keys, GROUPS);
-    __syncthreads();
-    if (threadIdx.x < GROUP) {
-        asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-        if (threadIdx.x < 32) produce<DIM, ring<DIM, shared_units<DIM>::STAGES>>(s.keys, p, m, t, c, jobs);
-    } else {
-        asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
-        consume<DIM>(s, p, w, t, c, jobs);
-    }
+    fill_and_read<DIM, GROUPS, 24, 240, shared_units<DIM>>(p, m, t, c, jobs, [&](shared_units<DIM> &s) { consume<DIM>(s, p, w, t, c, jobs); });
 #endif
 }
 
