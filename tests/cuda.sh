@@ -53,7 +53,7 @@ made=()
 if [ -z "${RUN:-}" ]; then
     make -j"$(nproc)" all build/tests/{test_backends,test_copies,test_engine,test_engine_methods,test_trained,test_estimates,test_entmax,test_families,test_tensor,test_pipeline,bench_cuda,bench_patterns,bench_cuda_engine} & made+=($!)
     # racecheck follows arrivals at barriers a thread alone: for it every lane of a warp arrives (kernels/cuda/wgmma.cuh)
-    ! wanted racecheck || { make -j"$(nproc)" BUILD=build-race NVCC_DEFS=-DSF_LANES_ARRIVE build-race/tests/test_backends & made+=($!); }
+    ! wanted racecheck || { make -j"$(nproc)" BUILD=build-race NVCC_DEFS=-DSF_RACECHECK build-race/tests/test_backends & made+=($!); }
 fi
 if [ -n "${OLD:-}" ]; then
     make -C "$OLD" -j"$(nproc)" all build/tests/{bench_cuda,bench_cuda_engine} & made+=($!)

@@ -31,9 +31,9 @@ __device__ static inline void barrier_arrive(uint64_t *bar)
 }
 
 /* A warp's arrival: its lanes' accesses before it are ordered by __syncwarp(), and one lane arrives for all, ARRIVALS of a barrier's count.
- * racecheck follows arrivals a thread alone and reports what the other lanes read: built with -DSF_LANES_ARRIVE (tests/cuda.sh racecheck) every
+ * racecheck follows arrivals a thread alone and reports what the other lanes read: built with -DSF_RACECHECK (tests/cuda.sh racecheck) every
  * lane arrives. */
-#ifdef SF_LANES_ARRIVE
+#ifdef SF_RACECHECK
 enum { ARRIVALS = 32 };
 #else
 enum { ARRIVALS = 1 };
