@@ -296,7 +296,7 @@ def compare(kind, net, folder, build, prompts):
         return known[key]
 
     for device in DEVICES:
-        worst, equal, same, counts, dense, held, rows, total, all_pairs = 0.0, 0, 0, 0, 0, 0, 0, np.zeros(3), 0
+        worst, equal, same, counts, dense, cut, held, rows, total, all_pairs = 0.0, 0, 0, 0, 0, 0, 0, 0, np.zeros(3), 0
         wholes, off, rough = [], [], device.startswith("cuda")
         slack = TIED if rough else 0
         for ids in prompts:
@@ -318,7 +318,7 @@ def compare(kind, net, folder, build, prompts):
             error = apart(ours, logits)
             near = len(whole) if rough or error.max() <= 1e-4 else near
             worst = max(worst, float(np.quantile(error[:near], 0.95 if rough else 1)))
-            held, rows = held + near, rows + len(whole)
+            cut, held, rows = cut + (near < len(whole)), held + near, rows + len(whole)
             wholes.append(whole)
             off.append((ours, logits))
             same += tied(ours[len(ids) - 1:], output, slack)
@@ -344,7 +344,8 @@ def compare(kind, net, folder, build, prompts):
             good &= no_further(f"{kind} on {device}", *(np.concatenate([apart(pair[i], e) for pair, e in zip(off, exact)]) for i in (0, 1)))
         else:
             good &= worst <= 1e-4
-        good &= 3 * held >= rows and equal == same == counts == len(prompts)
+        good &= cut <= 2 or (METHODS is OWN and 3 * held >= rows)  # a trained model of eight layers has such a row in many a prompt
+        good &= equal == same == counts == len(prompts)
     return bool(good)
 
 

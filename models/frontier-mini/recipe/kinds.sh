@@ -7,8 +7,8 @@
 #    with the first and waits up to five minutes where it has learned from all that there are; no row is learned from twice.
 # 2. side_by_side.sh trains, by NVIDIA's daemon MPS where it is there, in calls that go on where the one before ended; its variables hold here.
 # 3. frontier: on $DEVICE (cuda; cuda:0,0,0,0: four workers), the scores of each kind, with the model $START beside if that is set: dense at 1k to 8k,
-#    $DENSE (100) samples; configs/trained-frontier.yaml, $SAMPLES (50); beyond, at 16k and 32k, $BEYOND (25). OUT/*.h5, and tables of
-#    them (tests/peers/trained_table.py).
+#    $DENSE (100) samples; configs/trained-frontier.yaml, $SAMPLES (50); beyond, at 16k and 32k, $BEYOND (25). Other lengths: DENSE_AT,
+#    AT and BEYOND_AT='[2048, 4096]'. OUT/*.h5, and tables of them (tests/peers/trained_table.py).
 # 4. heart: each kind's answers to rows that it learned from beside rows that it did not (heart.py).
 # 5. line1: logits and tokens of Frontier's own program beside the recipe's model in PyTorch, on twenty unseen prompts of 768
 #    tokens (tests/peers/trained.py build/, which `make all tests` makes; DEVICES=cpu leaves the reference out).
@@ -80,12 +80,13 @@ if looks frontier; then
         mps=1 CUDA_MPS_PIPE_DIRECTORY=$WORK/mps CUDA_MPS_LOG_DIRECTORY=$WORK/mps
         export CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
         mkdir -p "$WORK"/mps && nvidia-cuda-mps-control -d
+        trap 'echo quit | nvidia-cuda-mps-control' EXIT
     fi
     alone=(--set methods={} --set sparsity=[])
     sweep dense "$beside" "${alone[@]}" --set "lengths=${DENSE_AT:-[1024, 2048, 4096, 8192]}" --set samples="${DENSE:-100}"
     sweep frontier "$config" --set samples="${SAMPLES:-50}" ${AT:+--set "lengths=$AT"}
     sweep beyond "$beside" "${alone[@]}" --set "lengths=${BEYOND_AT:-[16384, 32640]}" --set samples="${BEYOND:-25}"
-    [ -z "$mps" ] || { echo quit | nvidia-cuda-mps-control; unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY; }
+    [ -z "$mps" ] || { trap - EXIT; echo quit | nvidia-cuda-mps-control; unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY; }
 fi
 
 # heart KIND and line1 KIND, each into a file of its own

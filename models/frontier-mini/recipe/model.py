@@ -63,8 +63,8 @@ class Decoder(nn.Module):
 
     def __init__(self, size, attention="softmax"):
         super().__init__()
-        self.size, c = size, SIZES[size]
-        self.shape = c
+        self.size = size
+        c = self.shape = SIZES[size]
         self.attention = kind(attention)
         self.embed_tokens = nn.Embedding(VOCABULARY, c["hidden"])
         self.layers = nn.ModuleList(Layer(c, self.attention, i) for i in range(c["layers"]))
